@@ -1,0 +1,1 @@
+"""Statistics derived from the records. No torch."""

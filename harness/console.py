@@ -1,0 +1,205 @@
+"""What people see: plans, summaries and lists on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.analysis.summary import Group, Spread, summarize
+
+if TYPE_CHECKING:
+    from harness.execution.session import Session
+
+__all__ = [
+    "announce",
+    "duration",
+    "new_table",
+    "print_json",
+    "print_plan",
+    "print_report",
+    "print_runs",
+    "stderr",
+    "stdout",
+]
+
+JSON_VERSION = 1
+
+PIPE_WIDTH = 200
+"""Columns of text that goes to no terminal: wide enough for every table."""
+
+
+def _console(*, to_stderr: bool) -> Console:
+    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PIPE_WIDTH
+    return console
+
+
+stdout = _console(to_stderr=False)
+stderr = _console(to_stderr=True)
+
+
+def print_json(**kinds: object) -> None:
+    """One object on stdout: ``{"version": 1, "<kind>": ...}``; what is no number in JSON becomes null."""
+    sys.stdout.write(json.dumps({"version": JSON_VERSION, **_plain(kinds)}, indent=1, allow_nan=False) + "\n")
+
+
+def duration(seconds: float) -> str:
+    """Time for people: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def announce(session: Session) -> None:
+    """Say what will be done, where, and how long it will take; and what will be skipped."""
+    experiment, threads = session.experiment, session.num_threads
+    stderr.print(f"[bold]{experiment.name}[/]: {experiment.summary}")
+    if session.chosen_by_device:
+        has_cuda = session.device.type == "cuda"
+        stderr.print(
+            f"No experiment was named: {'with' if has_cuda else 'without'} CUDA it is {experiment.name!r}; "
+            f"{'shorter is' if has_cuda else 'the real length is'} {'quick' if has_cuda else 'paper'!r}."
+        )
+    stderr.print(
+        f"{len(session.to_do)} of {len(session.planned)} runs to do on {session.environment.device_name}, {session.num_workers} at "
+        f"a time with {threads} thread{'s' * (threads > 1)} each: about {duration(session.estimated_seconds)}"
+    )
+    for run in session.planned:
+        if run.note:
+            stderr.print(f"{run.spec.label}: {run.note}{'' if run.to_do else '; skipped'}", markup=False)
+
+
+def print_plan(session: Session) -> None:
+    """Table of every run, and the time they will take together."""
+    experiment = session.experiment
+    title = f"{experiment.name}: {experiment.summary}\n{session.environment.device_name}, {session.num_workers} at a time"
+    table = new_table("model", "recipe", "seed", "precision", "iterations", "state", "time", "", title=title)
+    for run in session.planned:
+        spec = run.spec
+        length = f"{spec.iterations:,}" + (f" of {spec.recipe.num_iterations():,}" if spec.shortened else "")
+        time = f"~{duration(run.estimated_seconds)}" if run.to_do else "-"
+        state = run.state if run.to_do else f"skip: {run.state}"
+        table.add_row(
+            spec.model, spec.recipe.name, str(spec.seed), spec.precision, length, state, time, run.note
+        )
+    stdout.print(table)
+    stdout.print(
+        f"{len(session.to_do)} of {len(session.planned)} runs to do, about {duration(session.estimated_seconds)} "
+        "on this machine."
+    )
+
+
+def print_report(
+    session: Session, runs: Sequence[dict[str, Any]], published: Sequence[Mapping[str, Any]]
+) -> None:
+    """Summary of an experiment's runs, what it shows and what not, and where the records lie.
+
+    Args:
+        session: of the experiment.
+        runs: its recorded runs, rows of the records of kind ``runs``.
+        published: those of them that the project published, with the same ids.
+    """
+    stdout.print()
+    print_summary(summarize(runs))
+    if any(run["data"] == "synthetic" for run in runs):
+        stdout.print("These are made-up images: the accuracies say nothing about any network.")
+    else:
+        stdout.print(f"This shows {session.experiment.shows}")
+        stdout.print(f"It does not show {session.experiment.shows_not}")
+    weights = {run["run_id"]: run["weights_sha256"] for run in runs}
+    if published:
+        same = sum(weights.get(run["run_id"]) == run["weights_sha256"] for run in published)
+        stdout.print(
+            f"Of {len(published)} runs that the project published from such a machine, {same} have the same weights "
+            "here, bit for bit."
+        )
+    stdout.print(f"Records: {session.store.root}/  (harness results list --results {session.store.root})")
+
+
+def print_summary(groups: Sequence[Group]) -> None:
+    """Table of test accuracy over seeds."""
+    table = new_table(
+        *("model", "recipe", "iterations", "precision", "n", "mean", "sd", "images/s", "time a run", ""),
+        title="Test accuracy after the last iteration, per cent",
+    )
+    for group in groups:
+        accuracy = group.test_accuracy
+        notes = ["shortened"] if group.shortened else []
+        notes += [f"{group.num_failed} failed or diverged"] if group.num_failed else []
+        table.add_row(
+            group.model,
+            group.recipe,
+            f"{group.iterations:,}",
+            group.precision,
+            str(accuracy.n if accuracy else 0),
+            f"{100 * accuracy.mean:.2f}" if accuracy else "-",
+            f"{100 * accuracy.sd:.2f}" if accuracy and accuracy.sd is not None else "-",
+            _mean(group.images_per_second, "{:,.0f}"),
+            duration(group.seconds.mean) if group.seconds else "-",
+            ", ".join(notes),
+        )
+    stdout.print(table)
+
+
+def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
+    """Table of recorded runs."""
+    table = new_table("run", "data", "status", "test accuracy", "images/s", "device", "finished")
+    for run in runs:
+        accuracy, rate = run["test_accuracy"], run["images_per_second"]
+        table.add_row(
+            run["run_id"],
+            run["data"],
+            run["status"],
+            "-" if accuracy is None else f"{accuracy:.2%}",
+            "-" if rate is None else f"{rate:,.0f}",
+            run["device_name"],
+            f"{run['finished_at']:%Y-%m-%d %H:%M}",
+        )
+    stdout.print(table)
+
+
+_NUMERIC = {
+    "seed",
+    "iterations",
+    "time",
+    "n",
+    "mean",
+    "sd",
+    "images/s",
+    "time a run",
+    "test accuracy",
+    "depth",
+}
+
+
+def new_table(*columns: str, title: str | None = None) -> Table:
+    """A plain table; columns of numbers are flushed right."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right" if column in _NUMERIC else "left")
+    return table
+
+
+def _mean(values: Spread | None, form: str) -> str:
+    return form.format(values.mean) if values else "-"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value.isoformat() if isinstance(value, datetime) else value

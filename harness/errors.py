@@ -1,0 +1,91 @@
+"""Every error the harness raises on purpose, on one screen.
+
+    HarnessError                      exit code 1: one line on stderr, no traceback
+    ├── UsageError                    exit code 2: what was asked for makes no sense
+    │   ├── ConfigError               a recipe or experiment file, with its key and value
+    │   └── UnknownNameError          a model, recipe, experiment or device that does not exist
+    ├── DataError                     the data set cannot be had or is not the data set
+    │   ├── SourceError               one source of it failed; the next one is tried
+    │   └── DigestError               bytes that are not what their digest says
+    ├── RecordError                   a results file is broken, or a record breaks its schema
+    ├── CheckpointError               a checkpoint does not belong to the run, or is broken
+    └── InterruptedRunError           exit code 130: a run was told to stop, and left a checkpoint
+
+Messages name what is wrong, the value found, and the remedy.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "DigestError",
+    "HarnessError",
+    "InterruptedRunError",
+    "RecordError",
+    "SourceError",
+    "UnknownNameError",
+    "UsageError",
+]
+
+
+class HarnessError(Exception):
+    """Base of all errors meant for the person at the keyboard."""
+
+    exit_code = 1
+
+
+class UsageError(HarnessError):
+    """What was asked for makes no sense."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A recipe or experiment file says something impossible."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is in no catalogue; the message lists what is, nearest first.
+
+    Args:
+        kind: what the name should have been, e.g. ``"model"``.
+        name: the name given.
+        known: the names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = list(known)
+        close = difflib.get_close_matches(name, names, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+        super().__init__(f"no {kind} named {name!r}; {hint}")
+
+
+class DataError(HarnessError):
+    """The data set cannot be had, or is not the data set."""
+
+
+class SourceError(DataError):
+    """One source of the data set failed; another may still serve."""
+
+
+class DigestError(DataError):
+    """Bytes that are not what their digest says."""
+
+
+class RecordError(HarnessError):
+    """A results file is broken, or a record breaks its schema."""
+
+
+class CheckpointError(HarnessError):
+    """A checkpoint does not belong to this run, or is broken."""
+
+
+class InterruptedRunError(HarnessError):
+    """A run was told to stop before its last iteration; its checkpoint was written."""
+
+    exit_code = 130

@@ -1,0 +1,1 @@
+"""The plan of an experiment, and where its runs execute."""

@@ -1,0 +1,123 @@
+"""A request, resolved on this machine: which experiment, device, precision, threads, and the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness import allocator, environment
+from harness.config import Experiment, load_experiment
+from harness.errors import UsageError
+from harness.execution.plan import PlannedRun, makespan, num_threads_per_run, plan_runs, select_specs
+from harness.execution.worker import Job
+from harness.records import Store
+from harness.training.device import resolve_device, resolve_precision
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.environment import Environment
+
+__all__ = ["Request", "Session", "resolve"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a person asked for; what is None is chosen by the experiment and the machine."""
+
+    experiment: str | Experiment | None = None
+    models: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+    device: str = "auto"
+    precision: str | None = None
+    iterations: int | None = None
+    results: Path
+    synthetic: bool = False
+    """Made-up images in place of CIFAR-10."""
+    num_workers: int | None = None
+    num_threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Session:
+    """What will be done about a request."""
+
+    experiment: Experiment
+    chosen_by_device: bool
+    """Whether the experiment was chosen here, because none was named."""
+    device: torch.device
+    num_workers: int
+    """Runs side by side."""
+    num_threads: int
+    """Of each run."""
+    store: Store
+    environment: Environment
+    planned: list[PlannedRun]
+
+    @property
+    def to_do(self) -> list[PlannedRun]:
+        """The planned runs that are not recorded yet."""
+        return [run for run in self.planned if run.to_do]
+
+    @property
+    def estimated_seconds(self) -> float:
+        """Until all is done."""
+        return makespan([run.estimated_seconds for run in self.to_do], self.num_workers)
+
+    def jobs(self, checkpoint_seconds: float) -> list[Job]:
+        """What is to do, for workers."""
+        return [
+            Job(
+                run_id=run.run_id,
+                spec=run.spec,
+                experiment=self.experiment.name,
+                device=str(self.device),
+                num_threads=self.num_threads,
+                results=self.store.root,
+                checkpoint_seconds=checkpoint_seconds,
+            )
+            for run in self.to_do
+        ]
+
+
+def resolve(request: Request) -> Session:
+    """Decide all that a request leaves open, and plan it. Writes nothing.
+
+    Without an experiment it is ``paper`` where there is CUDA and ``quick`` elsewhere.
+
+    Raises:
+        UsageError: what is asked for does not exist, or not on this machine, or leaves nothing to run.
+    """
+    allocator_state = allocator.configure()
+    device = resolve_device(request.device)
+    asked = request.experiment or ("paper" if device.type == "cuda" else "quick")
+    experiment = load_experiment(asked) if isinstance(asked, str) else asked
+    specs = select_specs(
+        experiment,
+        precision=resolve_precision(request.precision or experiment.precision, device),
+        data="synthetic" if request.synthetic else "cifar10",
+        models=request.models,
+        seeds=request.seeds,
+        iterations=request.iterations,
+    )
+    if not specs:
+        raise UsageError(
+            f"experiment {experiment.name!r}: these options leave no run of it; name other models"
+        )
+    num_cores = environment.num_cores()
+    num_threads = request.num_threads or num_threads_per_run(len(specs), num_cores, device.type)
+    at_once = max(1, num_cores // num_threads) if device.type == "cpu" else 1
+    store = Store(request.results)
+    here = environment.capture(device, num_threads=num_threads, allocator=allocator_state)
+    return Session(
+        experiment=experiment,
+        chosen_by_device=request.experiment is None,
+        device=device,
+        num_workers=request.num_workers or min(len(specs), at_once),
+        num_threads=num_threads,
+        store=store,
+        environment=here,
+        planned=plan_runs(specs, here, store),
+    )

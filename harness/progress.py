@@ -1,0 +1,163 @@
+"""The progress of runs on stderr: live bars on a terminal, a line per epoch elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from harness.console import duration, stderr
+from harness.execution.plan import PlannedRun, makespan
+from harness.execution.worker import Advanced, Ended, EpochEnded, Event, Job, Started
+
+__all__ = ["RunObserver", "observe_runs"]
+
+RunObserver = Callable[[Job, Event], None]
+"""Shows the events of runs."""
+
+
+@contextmanager
+def observe_runs(planned: Sequence[PlannedRun], num_workers: int) -> Iterator[RunObserver]:
+    """Live bars on a terminal, a line per epoch elsewhere; both with the time that is left."""
+    clock = _Clock(planned, num_workers)
+    if stderr.is_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}"),
+            console=stderr,
+            refresh_per_second=4,
+        ) as progress:
+            yield _Bars(progress, clock)
+    else:
+        yield _Lines(clock)
+
+
+class _Clock:
+    """Estimates what is left, from the speed seen so far where there is any."""
+
+    def __init__(self, planned: Sequence[PlannedRun], num_workers: int) -> None:
+        self._to_do = [run for run in planned if run.to_do]
+        self._num_workers = num_workers
+        self._estimated = {run.run_id: run.estimated_seconds for run in self._to_do}
+        self._left = dict(self._estimated)
+        self._started: dict[str, tuple[float, int, int]] = {}
+        self.num_ended = 0
+
+    @property
+    def num_runs(self) -> int:
+        return len(self._to_do)
+
+    def hear(self, job: Job, event: Event) -> None:
+        if isinstance(event, Started):
+            self._started[job.run_id] = (monotonic(), event.iteration, event.num_iterations)
+        elif isinstance(event, Ended):
+            self._left[job.run_id] = 0.0
+            self.num_ended += 1
+        elif (iteration := _iteration(event)) is not None and job.run_id in self._started:
+            since, first, total = self._started[job.run_id]
+            done = iteration - first
+            if done > 0:
+                self._left[job.run_id] = (monotonic() - since) / done * (total - iteration)
+
+    def left(self, run_id: str) -> float:
+        """Seconds until a run ends."""
+        return self._left[run_id]
+
+    def left_in_all(self) -> float:
+        """Seconds until all end; runs that have not begun are as much faster or slower as those that have."""
+        running = [run_id for run_id in self._started if self._left[run_id] > 0]
+        fractions = [
+            self._left[run_id] / (self._estimated[run_id] * (1 - self._share_done(run_id)))
+            for run_id in running
+            if self._estimated[run_id] and self._share_done(run_id) < 1
+        ]
+        factor = sum(fractions) / len(fractions) if fractions else 1.0
+        waiting = [self._left[run.run_id] * factor for run in self._to_do if run.run_id not in self._started]
+        return makespan([self._left[run_id] for run_id in running] + waiting, self._num_workers)
+
+    def _share_done(self, run_id: str) -> float:
+        since, _, _ = self._started[run_id]
+        elapsed = monotonic() - since
+        return elapsed / (elapsed + self._left[run_id])
+
+
+def _iteration(event: Event) -> int | None:
+    if isinstance(event, Advanced):
+        return event.iteration
+    if isinstance(event, EpochEnded):
+        return int(event.row["iteration"])
+    return None
+
+
+class _Lines:
+    def __init__(self, clock: _Clock) -> None:
+        self._clock = clock
+        self._lengths: dict[str, int] = {}
+
+    def __call__(self, job: Job, event: Event) -> None:
+        self._clock.hear(job, event)
+        label = job.spec.label
+        if isinstance(event, Started):
+            self._lengths[job.run_id] = event.num_iterations
+            if event.iteration:
+                stderr.print(f"{label}: goes on after iteration {event.iteration:,}")
+        elif isinstance(event, EpochEnded):
+            total, left = self._lengths[job.run_id], duration(self._clock.left_in_all())
+            stderr.print(
+                f"{label}: {event.row['iteration']:,}/{total:,}  {_results(event.row)}  all done in ~{left}"
+            )
+        elif isinstance(event, Ended):
+            _print_end(label, event, self._clock)
+
+
+class _Bars:
+    def __init__(self, progress: Progress, clock: _Clock) -> None:
+        self._progress, self._clock = progress, clock
+        self._tasks: dict[str, TaskID] = {}
+        self._results: dict[str, str] = {}
+        self._all = progress.add_task("all runs", total=clock.num_runs, state="")
+
+    def __call__(self, job: Job, event: Event) -> None:
+        self._clock.hear(job, event)
+        if isinstance(event, Started):
+            self._tasks[job.run_id] = self._progress.add_task(
+                job.spec.label, total=event.num_iterations, completed=event.iteration, state=""
+            )
+        elif isinstance(event, Ended):
+            task = self._tasks.pop(job.run_id, None)
+            if task is not None:
+                self._progress.remove_task(task)
+            _print_end(job.spec.label, event, self._clock)
+        elif (iteration := _iteration(event)) is not None:
+            if isinstance(event, EpochEnded):
+                self._results[job.run_id] = _results(event.row)
+            left = duration(self._clock.left(job.run_id))
+            state = f"{iteration:,} {left} left  {self._results.get(job.run_id, '')}"
+            self._progress.update(self._tasks[job.run_id], completed=iteration, state=state)
+        left = duration(self._clock.left_in_all())
+        state = f"{self._clock.num_ended}/{self._clock.num_runs}, about {left} left"
+        self._progress.update(self._all, completed=self._clock.num_ended, state=state)
+
+
+def _print_end(label: str, event: Ended, clock: _Clock) -> None:
+    count = f"{clock.num_ended}/{clock.num_runs}"
+    if event.traceback:
+        stderr.print(event.traceback, style="dim", markup=False)
+    if event.status == "completed":
+        stderr.print(f"{label}: [green]completed[/] ({count}), test accuracy {event.test_accuracy:.2%}")
+    elif event.status == "interrupted":
+        stderr.print(f"{label}: [yellow]interrupted[/]; what it had done is kept")
+    else:
+        style = "yellow" if event.status == "busy" else "red"
+        stderr.print(f"{label}: [{style}]{event.status}[/] ({count}): ", end="")
+        stderr.print(event.reason, markup=False)
+
+
+def _results(row: Mapping[str, Any]) -> str:
+    rate = row["images_per_second"]
+    speed = "" if rate is None else f"  {rate:,.0f} images/s"
+    return f"train error {row['train_error']:.1%}  test error {row['test_error']:.1%}{speed}"

@@ -1,0 +1,149 @@
+"""Columns of every kind of record. No torch.
+
+Raw values are stored, statistics are derived. Accuracies and errors are fractions, times are seconds, losses
+are mean cross-entropies in nats, digests are SHA-256 in hexadecimal. Readers take every schema version up
+to theirs: a column that an older version lacks is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+
+from harness.errors import RecordError
+
+__all__ = ["KINDS", "SCHEMA_VERSION", "to_table"]
+
+SCHEMA_VERSION: Final = 1
+
+_text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+
+def _required(name: str, kind: pa.DataType) -> pa.Field:
+    return pa.field(name, kind, nullable=False)
+
+
+_RUNS = pa.schema(
+    [
+        _required("run_id", _text),
+        _required("experiment", _text),
+        # what was asked
+        _required("spec_sha256", _text),
+        _required("model", _text),
+        _required("recipe", _text),
+        _required("seed", _int),
+        _required("precision", _text),
+        _required("data", _text),
+        _required("iterations", _int),
+        _required("batch_size", _int),
+        _required("shortened", _bool),
+        _required("spec", _text),  # the whole of it, as JSON
+        # how it went
+        _required("status", _text),  # completed, diverged, failed
+        pa.field("reason", _text),
+        _required("started_at", pa.timestamp("us", tz="UTC")),
+        _required("finished_at", pa.timestamp("us", tz="UTC")),
+        _required("resumed_at", pa.list_(_int)),  # iterations at which it was taken up again
+        # what came of it
+        pa.field("test_accuracy", _float),  # after the last iteration: the result
+        pa.field("test_accuracy_best", _float),  # of the best epoch on the test set: never the result
+        pa.field("test_accuracy_selected", _float),  # of the best epoch on held-out images
+        pa.field("test_loss", _float),
+        pa.field("train_loss", _float),  # of the last epoch, on augmented images, while the weights change
+        pa.field("train_error", _float),
+        pa.field("seconds", _float),  # training and evaluation, over all starts
+        pa.field("images_per_second", _float),  # training, without warm-up and evaluation
+        pa.field("peak_memory_bytes", _int),  # of the process on a CPU, allocated on a GPU
+        pa.field("parameters", _int),
+        pa.field("macs", _int),
+        pa.field("initial_weights_sha256", _text),
+        pa.field("weights_sha256", _text),
+        pa.field("trajectory_sha256", _text),
+        pa.field("data_sha256", _text),
+        # where it ran
+        _required("environment_sha256", _text),  # of what can change the bits
+        _required("device", _text),
+        _required("device_name", _text),
+        _required("device_memory_bytes", _int),
+        pa.field("driver", _text),
+        pa.field("cuda", _text),
+        pa.field("cudnn", _text),
+        _required("cpu_name", _text),
+        _required("cpu_capability", _text),
+        _required("cpu_cores", _int),
+        _required("memory_bytes", _int),
+        _required("threads", _int),
+        _required("operating_system", _text),
+        _required("python", _text),
+        _required("torch", _text),
+        _required("libraries", _text),
+        pa.field("commit", _text),
+        pa.field("dirty", _bool),
+        _required("code_sha256", _text),
+        _required("allocator", _text),
+        _required("deterministic", _bool),
+    ]
+)
+
+_EPOCHS = pa.schema(
+    [
+        _required("run_id", _text),
+        _required("epoch", _int),
+        _required("iteration", _int),  # mini-batches done at the end of the epoch
+        _required("learning_rate", _float),  # of the last of them
+        _required("train_loss", _float),
+        _required("train_error", _float),
+        _required("test_loss", _float),
+        _required("test_error", _float),
+        _required("seconds", _float),  # since the start of the run
+        pa.field("images_per_second", _float),
+        _required("trajectory_sha256", _text),
+    ]
+)
+
+_PREDICTIONS = pa.schema(
+    [
+        _required("run_id", _text),
+        _required("image", pa.int32()),  # number in the test set
+        _required("label", pa.uint8()),
+        _required("logits", pa.list_(pa.float32(), 10)),
+    ]
+)
+
+KINDS: Final[dict[str, pa.Schema]] = {"runs": _RUNS, "epochs": _EPOCHS, "predictions": _PREDICTIONS}
+"""Kind of record -> its schema."""
+
+
+def to_table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
+    """Rows as a table of a kind.
+
+    Raises:
+        RecordError: a row lacks a column, has one too many, or holds a value of another type, or null where
+            none may be.
+    """
+    schema = KINDS[kind]
+    for row in rows:
+        if row.keys() != set(schema.names):
+            lacking, surplus = set(schema.names) - row.keys(), row.keys() - set(schema.names)
+            raise RecordError(
+                f"record of kind {kind!r}: lacks {sorted(lacking)}, has unknown {sorted(surplus)}"
+            )
+    try:
+        table = pa.Table.from_pylist(list(rows), schema=schema)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise RecordError(f"record of kind {kind!r}: {error}") from error
+    return check_nulls(kind, table)
+
+
+def check_nulls(kind: str, table: pa.Table) -> pa.Table:
+    """The table itself, unless it holds null in a required column.
+
+    Raises:
+        RecordError: it does.
+    """
+    for field in KINDS[kind]:
+        if not field.nullable and table.column(field.name).null_count:
+            raise RecordError(f"record of kind {kind!r}: column {field.name!r} must not be null")
+    return table

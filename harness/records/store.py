@@ -1,0 +1,174 @@
+"""The only code that reads or writes results.
+
+    results/<kind>/<run id>.parquet              what was run here
+    results/published/<kind>/<run id>.parquet    what the project ships as evidence, read-only
+    results/checkpoints/<run id>.safetensors     runs that were interrupted
+
+One immutable file per run and kind. The file of kind ``runs`` is written last, so a run is recorded once
+all of it is. What is not a record is passed over; what is broken is named and passed over.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.errors import RecordError
+from harness.records.atomic import write_atomically
+from harness.records.schema import KINDS, SCHEMA_VERSION, check_nulls, to_table
+
+__all__ = ["BrokenFile", "Store"]
+
+_KIND_KEY, _VERSION_KEY = b"harness.kind", b"harness.schema_version"
+
+
+@dataclass(frozen=True)
+class BrokenFile:
+    """A file that should be a record and is none."""
+
+    path: Path
+    reason: str
+
+
+class Store:
+    """A folder of records.
+
+    Args:
+        root: the folder; it is made when the first record is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def checkpoint(self, run_id: str) -> Path:
+        """Where the checkpoint of a run lies while it is not completed."""
+        return self.root / "checkpoints" / f"{run_id}.safetensors"
+
+    def write_run(
+        self, run: dict[str, Any], epochs: Sequence[dict[str, Any]] = (), predictions: pa.Table | None = None
+    ) -> None:
+        """Record a run: its epochs and predictions if there are any, then the run itself.
+
+        Raises:
+            RecordError: a row breaks the schema.
+        """
+        run_id = run["run_id"]
+        run_table = to_table("runs", [run])
+        if epochs:
+            self._write("epochs", run_id, to_table("epochs", epochs))
+        if predictions is not None:
+            self._write(
+                "predictions", run_id, check_nulls("predictions", predictions.cast(KINDS["predictions"]))
+            )
+        self._write("runs", run_id, run_table)
+
+    def read(self, kind: str, run_ids: Sequence[str] | None = None) -> tuple[pa.Table, list[BrokenFile]]:
+        """All records of a kind, or those of some runs; where a run was repeated here, ours shadow the published.
+
+        Returns:
+            The records, and the files that are none.
+        """
+        tables, broken = [], []
+        for path in self._files(kind, run_ids):
+            try:
+                tables.append(_read_file(path, kind))
+            except RecordError as error:
+                broken.append(BrokenFile(path, str(error)))
+        return pa.concat_tables(tables) if tables else KINDS[kind].empty_table(), broken
+
+    def local_run(self, run_id: str) -> dict[str, Any] | None:
+        """The run as it was recorded here, not as published; None if it was not, or its file is broken."""
+        path = self.root / "runs" / f"{run_id}.parquet"
+        if not path.exists():
+            return None
+        try:
+            row: dict[str, Any] = _read_file(path, "runs").to_pylist()[0]
+        except (RecordError, IndexError):
+            return None
+        return row
+
+    def published_run(self, run_id: str) -> dict[str, Any] | None:
+        """The run as the project published it; None if it did not."""
+        return Store(self.root / "published").local_run(run_id)
+
+    def check(self) -> tuple[int, list[BrokenFile]]:
+        """Read every file of every kind.
+
+        Returns:
+            The number of sound files, and what is broken: unreadable files, and epochs or predictions
+            whose run is not recorded.
+        """
+        num_files, broken = 0, []
+        recorded: dict[Path, set[str]] = {}
+        for kind in KINDS:
+            for path in self._all_files(kind):
+                home = path.parent.parent
+                try:
+                    table = _read_file(path, kind)
+                    if set(table.column("run_id").to_pylist()) != {path.stem}:
+                        raise RecordError("holds other runs than its name says")
+                    if kind == "runs":
+                        recorded.setdefault(home, set()).add(path.stem)
+                    elif path.stem not in recorded.get(home, set()):
+                        raise RecordError(
+                            "belongs to a run that is not recorded: it was interrupted while being written; run it again, or remove the file"
+                        )
+                except RecordError as error:
+                    broken.append(BrokenFile(path, str(error)))
+                else:
+                    num_files += 1
+        return num_files, broken
+
+    def _write(self, kind: str, run_id: str, table: pa.Table) -> None:
+        table = table.replace_schema_metadata({_KIND_KEY: kind, _VERSION_KEY: str(SCHEMA_VERSION)})
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, compression="zstd")
+        write_atomically(self.root / kind / f"{run_id}.parquet", buffer.getvalue())
+
+    def _all_files(self, kind: str) -> Iterator[Path]:
+        for folder in (self.root / kind, self.root / "published" / kind):
+            # hidden files are half-written ones
+            yield from sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+
+    def _files(self, kind: str, run_ids: Sequence[str] | None) -> Iterator[Path]:
+        wanted = None if run_ids is None else set(run_ids)
+        seen = set()
+        for path in self._all_files(kind):
+            if path.stem not in seen and (wanted is None or path.stem in wanted):
+                seen.add(path.stem)
+                yield path
+
+
+def _read_file(path: Path, kind: str) -> pa.Table:
+    """One file as a table of the present schema.
+
+    Raises:
+        RecordError: it is no record of this kind, is broken, or was written by a newer harness.
+    """
+    schema = KINDS[kind]
+    try:
+        # bytes, since a file that is being replaced must not change under a memory map
+        table = pq.ParquetFile(io.BytesIO(path.read_bytes())).read()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise RecordError(f"cannot be read: {str(error).splitlines()[0]}") from error
+    marks = table.schema.metadata or {}
+    if marks.get(_KIND_KEY) != kind.encode():
+        raise RecordError(f"is no record of kind {kind!r}")
+    version = int(marks.get(_VERSION_KEY, b"0"))
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"has schema version {version}, this harness reads up to {SCHEMA_VERSION}; update the harness"
+        )
+    for field in schema:
+        if field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(len(table), field.type))
+    try:
+        return check_nulls(kind, table.select(schema.names).cast(schema))
+    except (pa.ArrowInvalid, pa.ArrowTypeError, ValueError) as error:
+        raise RecordError(f"breaks the schema: {error}") from error

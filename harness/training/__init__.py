@@ -1,0 +1,1 @@
+"""From a `RunSpec` to trained weights and the rows that record them."""

@@ -1,0 +1,108 @@
+"""Everything a run needs to go on with the same bits, in one file that appears whole or not at all.
+
+A checkpoint is a safetensors file: tensors, and the rest as JSON in its header. Reading it executes
+nothing. Random streams need no state, since they are functions of seed and position.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from harness.errors import CheckpointError
+from harness.records.atomic import write_atomically
+
+__all__ = ["Checkpoint", "capture", "iterations_done", "restore"]
+
+FORMAT = "1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A stored state of a run."""
+
+    run_id: str
+    progress: dict[str, Any]
+    """Everything but tensors, as JSON values."""
+    tensors: dict[str, Tensor]
+
+    def write(self, path: Path) -> None:
+        """Replace the file at ``path`` as a whole."""
+        header = {"format": FORMAT, "run_id": self.run_id, "progress": json.dumps(self.progress)}
+        write_atomically(path, save(self.tensors, metadata=header))
+
+    @classmethod
+    def read(cls, path: Path, run_id: str) -> Checkpoint:
+        """Read the file at ``path``.
+
+        Raises:
+            CheckpointError: the file is broken, or belongs to another run.
+        """
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            if header.get("format") != FORMAT:
+                raise CheckpointError(
+                    f"{path}: written by another version of the harness; remove it to start the run afresh"
+                )
+            if header["run_id"] != run_id:
+                raise CheckpointError(
+                    f"{path}: belongs to run {header['run_id']}, not to {run_id}; remove it to start the run afresh"
+                )
+            return cls(run_id=run_id, progress=json.loads(header["progress"]), tensors=tensors)
+        except (SafetensorError, KeyError, ValueError) as error:
+            raise CheckpointError(f"{path}: broken ({error}); remove it to start the run afresh") from error
+
+
+def iterations_done(path: Path) -> int:
+    """How far the checkpoint at ``path`` has come; 0 if it is broken, which the run itself will report."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads(file.metadata()["progress"])["iteration"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return 0
+
+
+def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Weights, buffers, momentum and torch's generator (dropout, where a network has it), on the CPU."""
+    tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, parameter in enumerate(model.parameters()):
+        momentum = optimizer.state[parameter].get("momentum_buffer")
+        if momentum is not None:
+            tensors[f"momentum/{index}"] = momentum
+    tensors["generator/cpu"] = torch.get_rng_state()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        tensors["generator/cuda"] = torch.cuda.get_rng_state()
+    # clone: state_dict aliases the weights, and shared storage cannot be saved
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put back what `capture` took.
+
+    Raises:
+        CheckpointError: the tensors are not those of this network.
+    """
+    weights = {
+        name.removeprefix("model/"): tensor for name, tensor in tensors.items() if name.startswith("model/")
+    }
+    try:
+        model.load_state_dict(weights)
+        for index, parameter in enumerate(model.parameters()):
+            if f"momentum/{index}" in tensors:
+                # the fused update walks weights and momentum side by side: they must share a memory layout
+                momentum = torch.empty_like(parameter, requires_grad=False)
+                optimizer.state[parameter]["momentum_buffer"] = momentum.copy_(tensors[f"momentum/{index}"])
+    except RuntimeError as error:
+        raise CheckpointError(f"the checkpoint does not fit the network: {error}") from error
+    torch.set_rng_state(tensors["generator/cpu"])
+    if "generator/cuda" in tensors:
+        torch.cuda.set_rng_state(tensors["generator/cuda"])

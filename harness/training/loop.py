@@ -1,0 +1,332 @@
+"""The training loop: one run from its specification to its results.
+
+An *epoch* here is a stretch of mini-batches that begin in the same pass over the training set; mini-batches
+are always full, so 64,000 of 128 images are 163.84 passes, and the last epoch may be a part of one.
+Within an epoch nothing is read back from the device.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.config import RunSpec
+from harness.data import ImageSet
+from harness.errors import InterruptedRunError, UsageError
+from harness.models import find
+from harness.models.cost import num_macs, num_parameters
+from harness.training.batches import DeviceImages
+from harness.training.checkpoint import Checkpoint, capture, restore
+from harness.training.device import autocast, memory_format, synchronize
+from harness.training.digest import extend_trajectory, weights_sha256
+from harness.training.evaluation import Evaluation, evaluate
+from harness.training.initialization import build_model
+from harness.training.schedule import learning_rate
+from harness.training.seeding import image_stream, stream_key
+
+__all__ = ["Listener", "Outcome", "train"]
+
+NUM_WARMUP_ITERATIONS = 10
+"""After every start of the process; they count towards no throughput."""
+
+
+class Listener(Protocol):
+    """Is told how a run goes on."""
+
+    def started(self, iteration: int, num_iterations: int) -> None:
+        """The run begins, or goes on, before iteration ``iteration``."""
+
+    def advanced(self, iteration: int) -> None:
+        """So many iterations are done; called after each."""
+
+    def epoch_ended(self, row: dict[str, Any]) -> None:
+        """A row for the records of kind ``epochs``, without the run's id."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a run that reached its end leaves."""
+
+    status: str
+    """``"completed"``, or ``"diverged"`` if a loss was not finite."""
+    reason: str | None
+    epochs: list[dict[str, Any]]
+    """Rows of the records of kind ``epochs``, without the run's id."""
+    logits: npt.NDArray[np.float32] | None
+    """After the last iteration, (num_test, num_classes); none if the run diverged."""
+    seconds: float
+    """Training and evaluation, over all starts of the process."""
+    images_per_second: float | None
+    """Training, without warm-up and evaluation; none if the run was all warm-up."""
+    num_parameters: int
+    num_macs: int
+    initial_weights_sha256: str
+    weights_sha256: str
+    trajectory_sha256: str
+    resumed_at: list[int]
+    """Iterations at which the run was taken up again."""
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint holds beside tensors."""
+
+    iteration: int = 0
+    initial_weights_sha256: str = ""
+    trajectory_sha256: str = ""
+    seconds: float = 0.0
+    timed_images: int = 0
+    timed_seconds: float = 0.0
+    resumed_at: list[int] = field(default_factory=list)
+    epochs: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(
+    spec: RunSpec,
+    images: ImageSet,
+    device: torch.device,
+    *,
+    run_id: str,
+    checkpoint: Path,
+    checkpoint_seconds: float,
+    listener: Listener,
+    should_stop: Callable[[], bool],
+) -> Outcome:
+    """Train one network, from the checkpoint if there is one.
+
+    Args:
+        spec: what to train.
+        images: the data set it names.
+        device: where; `harness.training.device.configure` must have been called.
+        run_id: the run that the checkpoint must belong to.
+        checkpoint: file to go on from and to write to; the caller removes it once the outcome is safe.
+        checkpoint_seconds: time between two checkpoints.
+        listener: is told of progress.
+        should_stop: asked after every iteration.
+
+    Raises:
+        InterruptedRunError: ``should_stop`` said so; the checkpoint is written.
+        CheckpointError: the checkpoint is broken, or of another run.
+    """
+    run = _Run(
+        spec,
+        images,
+        device,
+        run_id=run_id,
+        checkpoint=checkpoint,
+        checkpoint_seconds=checkpoint_seconds,
+        listener=listener,
+    )
+    return run.to_end(should_stop)
+
+
+class _Run:
+    """A run in progress."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        images: ImageSet,
+        device: torch.device,
+        *,
+        run_id: str,
+        checkpoint: Path,
+        checkpoint_seconds: float,
+        listener: Listener,
+    ) -> None:
+        self.spec, self.device, self.run_id, self.listener = spec, device, run_id, listener
+        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
+        recipe = spec.recipe
+        entry = find(spec.model)
+        self.depth = entry.depth
+        if recipe.batch_size > images.num_train:
+            raise UsageError(
+                f"recipe {recipe.name!r}: batch_size {recipe.batch_size} is more than the {images.num_train} "
+                f"training images of {images.name}; use a smaller batch_size"
+            )
+        self.images = DeviceImages(images, recipe.augmentation, recipe.normalization, device)
+        model = build_model(entry, seed=spec.seed, initialization=recipe.initialization)
+        self.num_parameters, self.num_macs = num_parameters(model), num_macs(model)
+        self.progress = _Progress(initial_weights_sha256=weights_sha256(model))
+        self.progress.trajectory_sha256 = self.progress.initial_weights_sha256
+        self.model = model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(),
+            lr=recipe.optimizer.learning_rate,
+            momentum=recipe.optimizer.momentum,
+            nesterov=recipe.optimizer.nesterov,
+            weight_decay=recipe.optimizer.weight_decay,
+            fused=True,
+        )
+        self.losses = torch.zeros(0, device=device)
+        self.num_correct = torch.zeros(0, dtype=torch.int32, device=device)
+        torch.manual_seed(stream_key(spec.seed, "network") % 2**63)  # for networks that draw, as dropout does
+        if checkpoint.exists():
+            self._resume()
+
+    def to_end(self, should_stop: Callable[[], bool]) -> Outcome:
+        """Train what is left."""
+        progress, total = self.progress, self.spec.iterations
+        self.listener.started(progress.iteration, total)
+        self._session_start = progress.iteration
+        self._last_checkpoint = self._clock = time.perf_counter()
+        evaluation = None
+        while progress.iteration < total:
+            evaluation, finite = self._epoch(should_stop)
+            if not finite:
+                return self._outcome("diverged", None)
+            if progress.iteration < total:
+                self._pause_point(should_stop)
+        assert evaluation is not None
+        return self._outcome("completed", evaluation)
+
+    def _epoch(self, should_stop: Callable[[], bool]) -> tuple[Evaluation, bool]:
+        """What is left of an epoch, evaluation, and the epoch's row; whether all losses were finite."""
+        first, end = self._bounds_of_epoch()
+        if self.progress.iteration == first:
+            self.losses = torch.zeros(end - first, device=self.device)
+            self.num_correct = torch.zeros(end - first, dtype=torch.int32, device=self.device)
+        images_per_second = self._updates(first, end, should_stop)
+        evaluation = evaluate(self.model, self.images, self.device, self.spec.precision)
+        losses = self.losses.cpu()
+        self._account_time()
+        row = self._row(losses, evaluation, images_per_second)
+        self.progress.epochs.append(row)
+        self.listener.epoch_ended(row)
+        return evaluation, bool(losses.isfinite().all())
+
+    def _updates(self, first: int, end: int, should_stop: Callable[[], bool]) -> float | None:
+        """The updates up to iteration ``end`` of the epoch that began at ``first``; their images per second."""
+        progress, batch = self.progress, self.spec.recipe.batch_size
+        numbers, views = image_stream(
+            self.spec.seed,
+            progress.iteration * batch,
+            end * batch,
+            self.images.num_train,
+            self.images.num_views,
+        )
+        batches = zip(
+            torch.split(torch.from_numpy(numbers).to(self.device), batch),
+            torch.split(torch.from_numpy(views).to(self.device), batch),
+            strict=True,
+        )
+        timed_from = max(progress.iteration, self._session_start + NUM_WARMUP_ITERATIONS)
+        start = 0.0
+        for batch_numbers, batch_views in batches:
+            if progress.iteration == timed_from:
+                synchronize(self.device)
+                start = time.perf_counter()
+            self._update(batch_numbers, batch_views, progress.iteration - first)
+            progress.iteration += 1
+            self.listener.advanced(progress.iteration)
+            if progress.iteration < end:  # not at the end of an epoch, whose row is still to be written
+                self._pause_point(should_stop)
+        synchronize(self.device)
+        if timed_from >= end:
+            return None
+        seconds, num_images = time.perf_counter() - start, (end - timed_from) * batch
+        progress.timed_images += num_images
+        progress.timed_seconds += seconds
+        return num_images / seconds
+
+    def _row(self, losses: Tensor, evaluation: Evaluation, images_per_second: float | None) -> dict[str, Any]:
+        """The row of the epoch that has just ended; extends the trajectory."""
+        progress = self.progress
+        progress.trajectory_sha256 = extend_trajectory(
+            progress.trajectory_sha256, losses, weights_sha256(self.model)
+        )
+        num_images = len(losses) * self.spec.recipe.batch_size
+        return {
+            "epoch": len(progress.epochs),
+            "iteration": progress.iteration,
+            "learning_rate": self._learning_rate(progress.iteration - 1),
+            "train_loss": losses.double().mean().item(),
+            "train_error": 1 - self.num_correct.sum().item() / num_images,
+            "test_loss": evaluation.loss,
+            "test_error": evaluation.error,
+            "seconds": progress.seconds,
+            "images_per_second": images_per_second,
+            "trajectory_sha256": progress.trajectory_sha256,
+        }
+
+    def _update(self, numbers: Tensor, views: Tensor, position: int) -> None:
+        """One update; the loss and the number of right answers stay on the device."""
+        inputs, labels = self.images.train_batch(numbers, views)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate(self.progress.iteration)
+        with autocast(self.device, self.spec.precision):
+            logits = self.model(inputs)
+        loss = F.cross_entropy(logits.float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.losses[position] = loss.detach()
+        self.num_correct[position] = (logits.detach().argmax(dim=1) == labels).sum()
+
+    def _learning_rate(self, iteration: int) -> float:
+        return learning_rate(self.spec.recipe, iteration, self.spec.iterations, self.depth)
+
+    def _bounds_of_epoch(self) -> tuple[int, int]:
+        """First iteration of the current epoch and the first of the next."""
+        batch, size = self.spec.recipe.batch_size, self.images.num_train
+        number = self.progress.iteration * batch // size
+        return -(-number * size // batch), min(-(-(number + 1) * size // batch), self.spec.iterations)
+
+    def _account_time(self) -> None:
+        now = time.perf_counter()
+        self.progress.seconds += now - self._clock
+        self._clock = now
+
+    def _pause_point(self, should_stop: Callable[[], bool]) -> None:
+        """Between two iterations: write a checkpoint if it is time to, and stop if told to."""
+        stop = should_stop()
+        if stop or time.perf_counter() - self._last_checkpoint > self.checkpoint_seconds:
+            self._write_checkpoint()
+        if stop:
+            raise InterruptedRunError(f"{self.spec.label}: stopped after iteration {self.progress.iteration}")
+
+    def _write_checkpoint(self) -> None:
+        self._account_time()
+        tensors = capture(self.model, self.optimizer)
+        tensors |= {"losses": self.losses.cpu(), "num_correct": self.num_correct.cpu()}
+        Checkpoint(self.run_id, vars(self.progress), tensors).write(self.checkpoint)
+        self._last_checkpoint = time.perf_counter()
+
+    def _resume(self) -> None:
+        stored = Checkpoint.read(self.checkpoint, self.run_id)
+        restore(stored.tensors, self.model, self.optimizer)
+        self.losses = stored.tensors["losses"].to(self.device)
+        self.num_correct = stored.tensors["num_correct"].to(self.device)
+        self.progress = _Progress(**stored.progress)
+        self.progress.resumed_at.append(self.progress.iteration)
+
+    def _outcome(self, status: str, evaluation: Evaluation | None) -> Outcome:
+        progress = self.progress
+        reason = None
+        if status == "diverged":
+            reason = f"a training loss was not finite in epoch {len(progress.epochs) - 1}"
+        return Outcome(
+            status=status,
+            reason=reason,
+            epochs=progress.epochs,
+            logits=None if evaluation is None else evaluation.logits.numpy(),
+            seconds=progress.seconds,
+            images_per_second=progress.timed_images / progress.timed_seconds
+            if progress.timed_images
+            else None,
+            num_parameters=self.num_parameters,
+            num_macs=self.num_macs,
+            initial_weights_sha256=progress.initial_weights_sha256,
+            weights_sha256=weights_sha256(self.model),
+            trajectory_sha256=progress.trajectory_sha256,
+            resumed_at=progress.resumed_at,
+        )

@@ -1,0 +1,32 @@
+"""The learning rate at every iteration."""
+
+from __future__ import annotations
+
+from harness.config import Recipe, StepSchedule
+
+__all__ = ["learning_rate"]
+
+
+def learning_rate(recipe: Recipe, iteration: int, num_iterations: int, depth: int) -> float:
+    """The learning rate of one update.
+
+    Args:
+        recipe: the protocol.
+        iteration: number of updates made before this one.
+        num_iterations: length of the run; milestones and warm-up scale with it.
+        depth: weighted layers of the network; the recipe may warm up deep ones.
+    """
+    warmup = recipe.warmup
+    if warmup is not None and depth >= warmup.min_depth:
+        shortening = num_iterations / recipe.num_iterations()
+        if iteration < round(warmup.iterations * shortening):
+            return warmup.learning_rate
+    peak = recipe.optimizer.learning_rate
+    schedule = recipe.schedule
+    if isinstance(schedule, StepSchedule):
+        passed = sum(iteration >= round(fraction * num_iterations) for fraction in schedule.milestones)
+        return peak * schedule.factor**passed
+    rising = schedule.warmup * num_iterations
+    if iteration + 1 <= rising:
+        return peak * (iteration + 1) / rising
+    return peak * (num_iterations - iteration) / (num_iterations - rising)

@@ -1,0 +1,80 @@
+"""Every task of the project: ``nox -l`` lists them. Dependencies come from requirements.lock, by hash."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5.1"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "tests"]
+
+LOCK = "requirements.lock"
+SECONDS_TO_WRITE_CHECKPOINTS = 60
+
+
+def install(session: nox.Session) -> None:
+    """Everything at its locked version, then the harness itself from this folder."""
+    session.install("--require-hashes", "-r", LOCK)
+    session.install("--no-deps", "--no-build-isolation", "-e", ".")
+
+
+@nox.session
+def reproduce(session: nox.Session) -> None:
+    """Train and record an experiment: nox -s reproduce -- [EXPERIMENT] [OPTIONS]."""
+    install(session)
+    session.run("harness", "reproduce", *session.posargs, interrupt_timeout=SECONDS_TO_WRITE_CHECKPOINTS)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the test suite; arguments after -- go to pytest."""
+    install(session)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    install(session)
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session)
+    session.run("mypy")
+
+
+@nox.session(venv_backend="none")
+def dev(session: nox.Session) -> None:
+    """Make .venv with everything, for working on the harness."""
+    python = Path(".venv", "Scripts" if sys.platform == "win32" else "bin", "python")
+    if shutil.which("uv"):
+        if not python.exists():
+            session.run("uv", "venv", ".venv", external=True)
+        pip = ("uv", "pip", "install", "--python", str(python))
+    else:
+        if not python.exists():
+            session.run(sys.executable, "-m", "venv", ".venv", external=True)
+        pip = (str(python), "-m", "pip", "install")
+    session.run(*pip, "--require-hashes", "-r", LOCK, external=True)
+    session.run(*pip, "--no-deps", "--no-build-isolation", "-e", ".", external=True)
+    session.log(f"activate it, or use {python.parent / 'harness'} directly")
+
+
+@nox.session(venv_backend="none")
+def lock(session: nox.Session) -> None:
+    """Pin the newest versions of everything anew, for every platform, with hashes and without hosts."""
+    session.run(
+        "uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade",
+        "--no-emit-index-url", "--custom-compile-command", "nox -s lock",
+        "--group", "dev", "pyproject.toml", "--output-file", LOCK,
+        external=True, silent=True,
+    )  # fmt: skip
