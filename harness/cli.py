@@ -235,7 +235,7 @@ def _plan(
 
 def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json: bool) -> None:
     """Do what is to do, show the summary, and leave with the exit code."""
-    from harness.console import announce, stderr
+    from harness.console import announce, stderr, this_program
     from harness.data import DATA_NAMES
     from harness.execution.local import execute
     from harness.progress import observe_runs
@@ -250,10 +250,8 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     with observe_runs(session.planned, session.num_workers) as observer:
         execution = execute(jobs, session.environment, num_workers=session.num_workers, observer=observer)
     if execution.signal_number is not None:
-        command = shlex.join(["harness", *sys.argv[1:]])
-        stderr.print(
-            f"Stopped. What was done is kept; the same command goes on from there:\n  {command}", markup=False
-        )
+        stderr.print("Stopped. What was done is kept; this goes on from there:", markup=False)
+        stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}", markup=False)
         raise typer.Exit(128 + execution.signal_number)
     _report(session, as_json=as_json)
     if any(end.status in {"failed", "diverged"} for end in execution.ended.values()):

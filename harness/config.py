@@ -273,11 +273,21 @@ def load_recipe(name_or_path: str) -> Recipe:
 def load_experiment(name_or_path: str) -> Experiment:
     """Read a shipped experiment by name, or any by the path of its TOML file.
 
+    Recipes that it names by a path are looked for beside it.
+
     Raises:
         UnknownNameError: there is no such experiment.
         ConfigError: the file is no valid experiment; the message names file, key, value and remedy.
     """
-    return _load(Experiment, "experiment", name_or_path)
+    experiment = _load(Experiment, "experiment", name_or_path)
+    folder = Path(name_or_path).parent
+    groups = tuple(
+        group.model_copy(update={"recipe": str(folder / group.recipe)})
+        if group.recipe.endswith(".toml")
+        else group
+        for group in experiment.groups
+    )
+    return experiment.model_copy(update={"groups": groups})
 
 
 def _shipped(folder: str) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -27,6 +29,7 @@ __all__ = [
     "print_runs",
     "stderr",
     "stdout",
+    "this_program",
 ]
 
 JSON_VERSION = 1
@@ -59,6 +62,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def this_program() -> str:
+    """How to call this program again from the same folder."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return f"{sys.executable} -m harness"
+    if "NOX_CURRENT_SESSION" in os.environ:  # there it is on the path; outside it is not
+        return os.path.relpath(program)
+    return program.name
 
 
 def announce(session: Session) -> None:
@@ -124,7 +137,9 @@ def print_report(
             f"Of {len(published)} runs that the project published from such a machine, {same} have the same weights "
             "here, bit for bit."
         )
-    stdout.print(f"Records: {session.store.root}/  (harness results list --results {session.store.root})")
+    stdout.print(
+        f"Records: {session.store.root}/  ({this_program()} results list --results {session.store.root})"
+    )
 
 
 def print_summary(groups: Sequence[Group]) -> None:

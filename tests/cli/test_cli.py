@@ -1,0 +1,205 @@
+"""The command line: what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from harness.records import KINDS, Store
+
+Harness = Callable[..., tuple[int, str, str]]
+
+
+def harness_process(*arguments: object) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "harness", *map(str, arguments)]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_version_goes_to_stdout(harness: Harness) -> None:
+    code, out, err = harness("--version")
+    assert (code, err) == (0, "")
+    assert out.startswith("harness ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["plan", "quik"], "no experiment named 'quik'; did you mean quick"),
+        (["plan", "smoke", "--models", "resnet21"], "no model named 'resnet21'"),
+        (["plan", "smoke", "--seeds", "one"], "--seeds 'one'"),
+        (["plan", "smoke", "--seeds", "4-2"], "--seeds '4-2'"),
+        (["plan", "smoke", "--device", "tpu"], "no device named 'tpu'"),
+        (["plan", "smoke", "--device", "cpu", "--precision", "tf32"], "'tf32' exists on CUDA only"),
+        (["plan", "smoke", "--precision", "fp8"], "no precision named 'fp8'"),
+        (["plan", "smoke", "--iterations", "2000"], "more than the 1563 of recipe 'short'"),
+        (["run", "--model", "resnet20", "--recipe", "shrt"], "no recipe named 'shrt'; did you mean short"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(
+    harness: Harness, arguments: list[str], complaint: str
+) -> None:
+    code, out, err = harness(*arguments)
+    assert code == 2
+    assert out == ""
+    assert complaint in err
+    assert err.count("\n") == 1
+
+
+def test_an_unknown_option_is_exit_code_2(harness: Harness) -> None:
+    assert harness("plan", "--sedes", "1")[0] == 2
+
+
+def test_plan_writes_nothing(harness: Harness, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    code, out, _ = harness("plan", "quick", "--results", results)
+    assert code == 0
+    assert not results.exists()
+    assert "6 of 6 runs to do" in out
+
+
+def test_plan_as_json_is_one_versioned_object(harness: Harness, tmp_path: Path) -> None:
+    code, out, _ = harness("plan", "paper", "--results", tmp_path, "--device", "cpu", "--json")
+    content = json.loads(out)
+    assert code == 0
+    assert content["version"] == 1
+    assert [(row["model"], row["seed"]) for row in content["plan"]] == [
+        (model, seed) for model in ("resnet20", "plain20") for seed in range(5)
+    ]
+    assert {row["iterations"] for row in content["plan"]} == {64_000}
+    assert not any(row["shortened"] for row in content["plan"])
+
+
+def test_named_models_filter_and_join(harness: Harness, tmp_path: Path) -> None:
+    options = ("--models", "plain20,resnet32", "--seeds", "7", "--results", tmp_path, "--json")
+    _, out, _ = harness("plan", "quick", *options)
+    rows = json.loads(out)["plan"]
+    assert [(row["model"], row["seed"]) for row in rows] == [("plain20", 7), ("resnet32", 7)]
+
+
+def test_models_list_names_every_depth(harness: Harness) -> None:
+    _, out, _ = harness("models", "list", "--json")
+    keys = {row["key"] for row in json.loads(out)["models"]}
+    depths = (20, 32, 44, 56, 110, 1202)
+    assert keys == {key for n in depths for key in (f"resnet{n}", f"resnet{n}-b", f"plain{n}")}
+
+
+def test_an_empty_store_says_what_to_run(harness: Harness, tmp_path: Path) -> None:
+    code, out, err = harness("results", "list", "--results", tmp_path / "none")
+    assert (code, out) == (0, "")
+    assert "harness reproduce" in err
+
+
+def test_reproduce_records_runs_and_skips_them_the_next_time(
+    harness: Harness, tiny_experiment: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    options = (tiny_experiment, "--data", "synthetic", "--results", results)
+    code, out, err = harness("reproduce", *options)
+    assert code == 0, err
+    assert "made-up images" in out
+    assert {path.parent.name for path in results.rglob("*.parquet")} == set(KINDS)
+    assert list(results.glob("checkpoints/*")) == []
+
+    code, out, _ = harness("results", "list", "--results", results, "--json")
+    rows = json.loads(out)["runs"]
+    assert [row["status"] for row in rows] == ["completed", "completed"]
+    assert all(set(row) == set(KINDS["runs"].names) for row in rows)
+    assert all(0 <= row["test_accuracy"] <= 1 for row in rows)
+
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")}
+    code, _, err = harness("reproduce", *options)
+    assert code == 0
+    assert err.count("skipped") == 2
+    assert before == {path: path.stat().st_mtime_ns for path in results.rglob("*.parquet")}
+
+
+def test_a_diverged_run_is_recorded_and_makes_exit_code_4(
+    harness: Harness, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    tiny_recipe.write_text(tiny_recipe.read_text().replace("learning_rate = 0.1", "learning_rate = 1e30"))
+    results = tmp_path / "results"
+    code, _, err = harness(
+        "run", "--model", "plain20", "--recipe", tiny_recipe, "--data", "synthetic", "--results", results,
+        "--iterations", 6, "--precision", "fp32",
+    )  # fmt: skip
+    assert code == 4
+    assert "diverged" in err
+    row = Store(results).read("runs")[0].to_pylist()[0]
+    assert (row["status"], row["test_accuracy"]) == ("diverged", None)
+
+
+def test_results_check_names_a_broken_file(harness: Harness, tmp_path: Path) -> None:
+    broken = tmp_path / "runs" / "x.parquet"
+    broken.parent.mkdir()
+    broken.write_bytes(b"PAR1 nothing")
+    code, out, err = harness("results", "check", "--results", tmp_path)
+    assert code == 1
+    assert str(broken) in err
+    assert "0 files are sound, 1 are not" in out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX has them")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_a_run_that_goes_on_with_the_same_bits(
+    tmp_path: Path, tiny_recipe: Path, number: signal.Signals, code: int
+) -> None:
+    def arguments(results: str) -> list[object]:
+        return [
+            "run", "--model", "resnet20", "--recipe", tiny_recipe, "--data", "synthetic", "--threads", 1,
+            "--precision", "fp32", "--results", tmp_path / results,
+        ]  # fmt: skip
+
+    whole = harness_process(*arguments("whole"))
+    stopped = harness_process(*arguments("stopped"))
+    assert stopped.stderr is not None
+    seen = ""
+    while "train error" not in seen:  # the first epoch has ended
+        line = stopped.stderr.readline()
+        assert line, seen
+        seen += line
+    stopped.send_signal(number)
+    err = seen + stopped.communicate()[1]
+    assert stopped.returncode == code, err
+    assert "this goes on from there:" in err
+    assert "-m harness run --model resnet20" in err
+    assert list((tmp_path / "stopped").rglob("*.parquet")) == []
+
+    resumed = harness_process(*arguments("stopped"))
+    for process, text in ((resumed, "goes on after iteration"), (whole, "completed")):
+        err = process.communicate()[1]
+        assert process.returncode == 0, err
+        assert text in err
+
+    expected, result = (
+        Store(tmp_path / name).read("runs")[0].to_pylist()[0] for name in ("whole", "stopped")
+    )
+    assert expected["resumed_at"] == []
+    assert len(result["resumed_at"]) == 1
+    for column in ("run_id", "weights_sha256", "trajectory_sha256", "test_accuracy", "test_loss"):
+        assert result[column] == expected[column]
+    logits = [pq.read_table(path).column("logits") for path in sorted(tmp_path.glob("*/predictions/*"))]
+    assert logits[0].equals(logits[1])
+
+
+@pytest.mark.real_data
+def test_a_few_iterations_on_the_real_images(harness: Harness, tmp_path: Path) -> None:
+    code, out, err = harness(
+        "run", "--model", "plain20", "--recipe", "short", "--iterations", 4, "--results", tmp_path, "--json"
+    )
+    assert code == 0, err
+    row = json.loads(out)["runs"][0]
+    assert (row["data"], row["shortened"], row["parameters"]) == ("cifar10", True, 269_722)
+    predictions = Store(tmp_path).read("predictions")[0]
+    assert len(predictions) == 10_000
+    assert predictions.column("label").to_pylist()[:8] == [3, 8, 8, 0, 6, 6, 1, 6]

@@ -1,0 +1,91 @@
+"""Which runs an experiment asks for, which are done, and how long the rest takes."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.config import Experiment, Group, Precision, load_experiment
+from harness.errors import UnknownNameError, UsageError
+from harness.execution.plan import makespan, num_threads_per_run, run_id, select_specs
+
+
+def select(experiment: Experiment, **wishes: object):
+    return select_specs(experiment, precision=Precision.FP32, data="cifar10", **wishes)
+
+
+def experiment(*groups: Group) -> Experiment:
+    return Experiment(name="e", summary="", precision="fp32", shows="", shows_not="", groups=groups)
+
+
+def test_quick_is_two_seeds_of_20_layers_and_one_of_56_for_an_epoch() -> None:
+    runs = [
+        (spec.model, spec.seed, spec.iterations, spec.shortened) for spec in select(load_experiment("quick"))
+    ]
+    assert runs == [
+        ("resnet20", 0, 1563, False),
+        ("resnet20", 1, 1563, False),
+        ("plain20", 0, 1563, False),
+        ("plain20", 1, 1563, False),
+        ("resnet56", 0, 391, True),
+        ("plain56", 0, 391, True),
+    ]
+
+
+def test_a_run_that_two_groups_ask_for_is_there_once() -> None:
+    group = Group(models=("resnet20",), recipe="short", seeds=(0, 1))
+    assert len(select(experiment(group, group))) == 2
+
+
+def test_models_of_no_group_join_the_first_one_only() -> None:
+    first = Group(models=("resnet20",), recipe="short", seeds=(0,))
+    second = Group(models=("plain20",), recipe="paper", seeds=(0, 1))
+    chosen = select(experiment(first, second), models=["plain32", "plain20"])
+    assert [(spec.model, spec.recipe.name) for spec in chosen] == [
+        ("plain32", "short"),
+        ("plain20", "paper"),
+        ("plain20", "paper"),
+    ]
+
+
+def test_iterations_take_the_place_of_every_length() -> None:
+    assert {spec.iterations for spec in select(load_experiment("quick"), iterations=10)} == {10}
+
+
+def test_a_run_cannot_be_longer_than_its_recipe() -> None:
+    with pytest.raises(UsageError, match="1564 iterations are more than the 1563"):
+        select(load_experiment("quick"), iterations=1564)
+
+
+def test_an_unknown_model_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="resnet18"):
+        select(load_experiment("quick"), models=["resnet18"])
+
+
+@pytest.mark.parametrize(
+    ("num_runs", "num_cores", "device", "threads"),
+    [
+        (1, 2, "cpu", 2),
+        (2, 2, "cpu", 1),
+        (6, 2, "cpu", 1),
+        (3, 16, "cpu", 5),
+        (1, 1, "cpu", 1),
+        (4, 16, "cuda", 1),
+    ],
+)
+def test_the_cores_are_shared_among_runs(num_runs: int, num_cores: int, device: str, threads: int) -> None:
+    assert num_threads_per_run(num_runs, num_cores, device) == threads
+
+
+def test_a_run_id_is_a_file_name_and_tells_spec_and_place(make_spec, make_environment) -> None:
+    here, there = make_environment(threads=1), make_environment(threads=2)
+    name = run_id(make_spec(seed=3), here)
+    assert name.startswith("resnet20-tiny-s3-")
+    assert name != run_id(make_spec(seed=3), there)
+    assert name != run_id(make_spec(seed=4), here)
+    assert name.replace("-", "").replace(".", "").isalnum()
+
+
+def test_runs_go_to_the_worker_that_is_free_first() -> None:
+    assert makespan([3, 2, 2], 2) == 4
+    assert makespan([3, 2, 2], 1) == 7
+    assert makespan([], 2) == 0

@@ -1,0 +1,148 @@
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.records import Store
+from harness.records.atomic import write_atomically
+
+SIZE = 2**20
+
+
+def test_file_holds_what_was_written_and_folders_are_made(tmp_path):
+    path = tmp_path / "a" / "b" / "file"
+    write_atomically(path, b"one")
+    write_atomically(path, b"")
+    assert path.read_bytes() == b""
+    write_atomically(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.fixture(params=["fsync", "replace"])
+def full_disk(request, monkeypatch):
+    """The disk is full when it comes to keeping the bytes, or to changing the name."""
+
+    def fail(*_arguments):
+        raise OSError(28, "No space left on device")
+
+    def use():
+        if request.param == "fsync":
+            monkeypatch.setattr(os, "fsync", fail)
+        else:
+            monkeypatch.setattr(Path, "replace", fail)
+
+    return use
+
+
+@pytest.mark.parametrize("existing", [None, b"old"])
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, full_disk, existing):
+    path = tmp_path / "file"
+    if existing is not None:
+        path.write_bytes(existing)
+    full_disk()
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if existing is None else [existing])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open a folder")
+def test_bytes_are_on_the_disk_before_the_name_changes_hands(tmp_path, monkeypatch):
+    events = []
+    fsync, replace = os.fsync, Path.replace
+
+    def note_fsync(descriptor):
+        events.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def note_replace(source, target):
+        assert source.read_bytes() == b"new"
+        assert source.name.startswith(".")
+        assert source.parent == Path(target).parent
+        events.append("rename")
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_fsync)
+    monkeypatch.setattr(Path, "replace", note_replace)
+    write_atomically(tmp_path / "file", b"new")
+    assert events == ["file", "rename", "folder"]
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from harness.records.atomic import write_atomically
+
+number = 0
+while True:
+    number += 1
+    write_atomically(Path(sys.argv[1]), number.to_bytes(8, "big") * (int(sys.argv[2]) // 8))
+    print(number, flush=True)
+"""
+
+RECORDER = """
+import json, sys
+from datetime import datetime
+from pathlib import Path
+from harness.records import Store
+
+row, epoch = json.loads(sys.stdin.readline())
+row |= {name: datetime.fromisoformat(row[name]) for name in ("started_at", "finished_at")}
+store = Store(Path(sys.argv[1]))
+number = 0
+while True:
+    number += 1
+    epochs = [epoch | {"epoch": index, "iteration": number} for index in range(2000)]
+    store.write_run(row | {"iterations": number}, epochs)
+    print(number, flush=True)
+"""
+
+can_kill = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
+
+
+def kill_after(code, arguments, num_acknowledged, given=""):
+    """Run a program that counts its writes aloud, and kill it once it has counted so far."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdin.write(given)
+        process.stdin.flush()
+        for expected in range(1, num_acknowledged + 1):
+            assert process.stdout.readline() == f"{expected}\n"
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+
+
+@can_kill
+@pytest.mark.parametrize("num_acknowledged", [1, 2, 5, 17])
+def test_killed_writer_leaves_a_whole_file_that_is_no_older_than_acknowledged(tmp_path, num_acknowledged):
+    path = tmp_path / "file"
+    kill_after(WRITER, [path, SIZE], num_acknowledged)
+    content = path.read_bytes()
+    number = int.from_bytes(content[:8], "big")
+    assert content == number.to_bytes(8, "big") * (SIZE // 8)
+    assert number >= num_acknowledged
+    assert all(other == path or other.name.startswith(".") for other in tmp_path.iterdir())
+
+
+@can_kill
+@pytest.mark.parametrize("num_acknowledged", [1, 4, 11])
+def test_killed_recorder_leaves_whole_records_and_no_others(tmp_path, make_run, make_epoch, num_acknowledged):
+    given = json.dumps([make_run(train_loss=1.0), make_epoch()], default=str) + "\n"
+    kill_after(RECORDER, [tmp_path], num_acknowledged, given)
+    store = Store(tmp_path)
+    assert store.check() == (2, [])
+    (runs, _), (epochs, _) = store.read("runs"), store.read("epochs")
+    [length] = runs.column("iterations").to_pylist()
+    [written] = set(epochs.column("iteration").to_pylist())
+    assert epochs.num_rows == 2000
+    # the run's own file comes last, so its epochs are as new or one write newer
+    assert num_acknowledged <= length <= written <= length + 1

@@ -1,0 +1,126 @@
+import math
+
+import pyarrow as pa
+import pytest
+
+from harness.errors import RecordError
+from harness.records.schema import KINDS, SCHEMA_VERSION, to_table
+
+NULLABLE_RUN_COLUMNS = {
+    "reason",
+    "test_accuracy",
+    "test_accuracy_best",
+    "test_accuracy_selected",
+    "test_loss",
+    "train_loss",
+    "train_error",
+    "seconds",
+    "images_per_second",
+    "peak_memory_bytes",
+    "parameters",
+    "macs",
+    "initial_weights_sha256",
+    "weights_sha256",
+    "trajectory_sha256",
+    "data_sha256",
+    "driver",
+    "cuda",
+    "cudnn",
+    "commit",
+    "dirty",
+}
+
+
+def test_version_1_of_the_schema_never_changes():
+    # Golden values. A column may be added, and nothing else done, without a new version.
+    assert SCHEMA_VERSION == 1
+    assert list(KINDS) == ["runs", "epochs", "predictions"]
+    assert KINDS["epochs"].names == [
+        "run_id",
+        "epoch",
+        "iteration",
+        "learning_rate",
+        "train_loss",
+        "train_error",
+        "test_loss",
+        "test_error",
+        "seconds",
+        "images_per_second",
+        "trajectory_sha256",
+    ]
+    assert KINDS["predictions"].names == ["run_id", "image", "label", "logits"]
+    assert KINDS["predictions"].field("logits").type == pa.list_(pa.float32(), 10)
+
+
+def test_table_holds_the_rows(make_epoch):
+    rows = [make_epoch(epoch=number) for number in range(3)]
+    table = to_table("epochs", rows)
+    assert table.schema == KINDS["epochs"]
+    assert table.to_pylist() == rows
+
+
+def test_no_rows_make_an_empty_table():
+    table = to_table("epochs", [])
+    assert (table.num_rows, table.schema) == (0, KINDS["epochs"])
+
+
+@pytest.mark.parametrize("column", KINDS["epochs"].names)
+def test_row_that_lacks_a_column_is_refused(make_epoch, column):
+    row = make_epoch()
+    del row[column]
+    with pytest.raises(RecordError, match=f"kind 'epochs': lacks \\['{column}'\\], has unknown \\[\\]"):
+        to_table("epochs", [make_epoch(), row])
+
+
+def test_row_with_an_unknown_column_is_refused(make_epoch):
+    with pytest.raises(RecordError, match=r"lacks \[\], has unknown \['mood'\]"):
+        to_table("epochs", [make_epoch() | {"mood": 1}])
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("epoch", "0"),
+        ("epoch", True),
+        ("epoch", [0]),
+        ("train_loss", "1.5"),
+        ("train_loss", [1.5]),
+        ("run_id", 7),
+        ("trajectory_sha256", {"a": 1}),
+        pytest.param("epoch", 0.5, marks=pytest.mark.xfail(reason="pyarrow cuts a float off to an integer")),
+        ("epoch", math.nan),
+        pytest.param("epoch", 2**63, marks=pytest.mark.xfail(reason="OverflowError is not translated")),
+        pytest.param("run_id", b"run-1", marks=pytest.mark.xfail(reason="pyarrow takes bytes for text")),
+        pytest.param("run_id", "\udc80", marks=pytest.mark.xfail(reason="UnicodeEncodeError not translated")),
+    ],
+)
+def test_value_of_another_type_is_refused(make_epoch, column, value):
+    with pytest.raises(RecordError, match="record of kind 'epochs'"):
+        to_table("epochs", [make_epoch(**{column: value})])
+
+
+@pytest.mark.parametrize("column", [name for name in KINDS["epochs"].names if name != "images_per_second"])
+def test_null_in_a_required_column_is_refused(make_epoch, column):
+    with pytest.raises(RecordError, match=f"column '{column}' must not be null"):
+        to_table("epochs", [make_epoch(), make_epoch(**{column: None})])
+
+
+def test_null_elsewhere_is_kept(make_epoch):
+    rows = [make_epoch(images_per_second=None)]
+    assert to_table("epochs", rows).to_pylist() == rows
+
+
+@pytest.mark.parametrize("column", KINDS["runs"].names)
+def test_run_needs_what_was_asked_and_where_it_ran_but_not_what_came_of_it(make_run, column):
+    row = make_run(**{column: None})
+    if column in NULLABLE_RUN_COLUMNS:
+        assert to_table("runs", [row]).to_pylist() == [row]
+    else:
+        with pytest.raises(RecordError, match=f"column '{column}' must not be null"):
+            to_table("runs", [row])
+
+
+def test_nan_is_a_value_and_not_null(make_epoch):
+    table = to_table("epochs", [make_epoch(train_loss=math.nan)])
+    assert table.column("train_loss").null_count == 0
+    assert math.isnan(table.column("train_loss")[0].as_py())
