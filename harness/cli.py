@@ -69,6 +69,14 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def _existing_data(text: str) -> str:
+    if text not in {"cifar10", "synthetic"} and not Path(text).expanduser().exists():
+        raise UsageError(
+            f"--data {text!r}: neither cifar10, nor synthetic, nor a folder or archive that exists"
+        )
+    return text
+
+
 Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the experiment's, e.g. 0,1,2 or 0-4.")]
 Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas; new ones join in.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -80,17 +88,18 @@ Results = Annotated[Path, typer.Option(help="Folder of the records.", file_okay=
 Data = Annotated[
     str,
     typer.Option(
-        help="cifar10; synthetic (a small made-up set, for trials); or a folder or archive of CIFAR-10."
+        help="cifar10; synthetic (a small made-up set, for trials); or a folder or archive of CIFAR-10.",
+        callback=_existing_data,
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Runs side by side.  [default: one per core, or per GPU]")
+    int | None, typer.Option(min=1, help="Runs side by side. Default: one per core, or per GPU.")
 ]
 Threads = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Threads of a run on a CPU; part of what decides its bits.  [default: its share of the cores]",
+        help="Threads of a run on a CPU; part of what decides its bits. Default: its share of the cores.",
     ),
 ]
 CheckpointSeconds = Annotated[float, typer.Option(min=0, help="Time between two checkpoints of a run.")]
@@ -98,7 +107,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 ExperimentName = Annotated[
     str | None,
     typer.Argument(
-        help="smoke, quick, paper, or a TOML file.  [default: paper where there is CUDA, else quick]"
+        help="smoke, quick, paper, or a TOML file. Default: paper where there is CUDA, else quick."
     ),
 ]
 
@@ -236,7 +245,6 @@ def _plan(
 def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json: bool) -> None:
     """Do what is to do, show the summary, and leave with the exit code."""
     from harness.console import announce, stderr, this_program
-    from harness.data import DATA_NAMES
     from harness.execution.local import execute
     from harness.progress import observe_runs
 
@@ -246,7 +254,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
         _report(session, as_json=as_json)
         return
     if data != "synthetic":
-        _load_cifar10("auto" if data in DATA_NAMES else data)
+        _load_cifar10("auto" if data == "cifar10" else data)
     with observe_runs(session.planned, session.num_workers) as observer:
         execution = execute(jobs, session.environment, num_workers=session.num_workers, observer=observer)
     if execution.signal_number is not None:

@@ -62,7 +62,9 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(gt=0)]
-ChannelTriple = Annotated[tuple[float, float, float], Field(strict=False)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+ChannelTriple = Annotated[tuple[_Finite, _Finite, _Finite], Field(strict=False)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class Optimizer(_Model):
@@ -188,7 +190,7 @@ class RunSpec(_Model):
     model: str
     recipe: Recipe
     iterations: Count
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    seed: Seed
     precision: Precision
     data: Literal["cifar10", "synthetic"]
 
@@ -222,7 +224,7 @@ class Group(_Model):
 
     models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     recipe: str
-    seeds: Annotated[tuple[int, ...], Field(min_length=1, strict=False)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)]
     epochs: Positive | None = None
     """Shortens the recipe, in passes over the training set."""
     iterations: Count | None = None
@@ -319,6 +321,7 @@ def _load(kind: type[_Loaded], noun: str, name_or_path: str) -> _Loaded:
         raise ConfigError(_one_line(shown, error)) from error
 
 
+_SCHEDULES = {"steps", "linear"}
 _REMEDIES = {
     "extra_forbidden": "unknown key; remove it or correct its spelling",
     "missing": "required key is missing; add it",
@@ -328,7 +331,13 @@ _REMEDIES = {
 def _one_line(shown: str, error: ValidationError) -> str:
     """The first problem of a file in one line: file, key, value, remedy."""
     first, *others = error.errors(include_url=False)
-    key = ".".join(str(part) for part in first["loc"]) or "(whole file)"
+    # pydantic puts the kind of schedule it has chosen into the key; in the file it does not stand there
+    parts = [
+        part
+        for before, part in zip((None, *first["loc"]), first["loc"], strict=False)
+        if before != "schedule" or part not in _SCHEDULES
+    ]
+    key = ".".join(str(part).encode("unicode_escape").decode() for part in parts) or "(whole file)"
     problem = _REMEDIES.get(first["type"], first["msg"].removeprefix("Value error, "))
     value = "" if first["type"] in {"missing", "value_error"} else f" = {first['input']!r}"
     more = f" (and {len(others)} more)" if others else ""

@@ -30,6 +30,7 @@ def observe_runs(planned: Sequence[PlannedRun], num_workers: int) -> Iterator[Ru
             TextColumn("{task.fields[state]}"),
             console=stderr,
             refresh_per_second=4,
+            transient=True,
         ) as progress:
             yield _Bars(progress, clock)
     else:
@@ -96,17 +97,15 @@ def _iteration(event: Event) -> int | None:
 class _Lines:
     def __init__(self, clock: _Clock) -> None:
         self._clock = clock
-        self._lengths: dict[str, int] = {}
 
     def __call__(self, job: Job, event: Event) -> None:
         self._clock.hear(job, event)
         label = job.spec.label
         if isinstance(event, Started):
-            self._lengths[job.run_id] = event.num_iterations
             if event.iteration:
                 stderr.print(f"{label}: goes on after iteration {event.iteration:,}")
         elif isinstance(event, EpochEnded):
-            total, left = self._lengths[job.run_id], duration(self._clock.left_in_all())
+            total, left = job.spec.iterations, duration(self._clock.left_in_all())
             stderr.print(
                 f"{label}: {event.row['iteration']:,}/{total:,}  {_results(event.row)}  all done in ~{left}"
             )
@@ -136,7 +135,7 @@ class _Bars:
             if isinstance(event, EpochEnded):
                 self._results[job.run_id] = _results(event.row)
             left = duration(self._clock.left(job.run_id))
-            state = f"{iteration:,} {left} left  {self._results.get(job.run_id, '')}"
+            state = f"{iteration:,}/{job.spec.iterations:,}, {left} left  {self._results.get(job.run_id, '')}"
             self._progress.update(self._tasks[job.run_id], completed=iteration, state=state)
         left = duration(self._clock.left_in_all())
         state = f"{self._clock.num_ended}/{self._clock.num_runs}, about {left} left"

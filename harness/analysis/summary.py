@@ -31,6 +31,7 @@ class Group:
     batch_size: int
     shortened: bool
     precision: str
+    data: str
     device_name: str
     num_failed: int
     """Of the runs, those that failed or diverged; the rest is in the spreads."""
@@ -49,7 +50,7 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(n=len(present), mean=statistics.fmean(present), sd=sd)
 
 
-_SAME = ("model", "recipe", "iterations", "batch_size", "shortened", "precision", "device_name")
+_SAME = ("model", "recipe", "iterations", "batch_size", "shortened", "precision", "data", "device_name")
 
 
 def summarize(runs: Sequence[dict[str, Any]]) -> list[Group]:
@@ -57,13 +58,16 @@ def summarize(runs: Sequence[dict[str, Any]]) -> list[Group]:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault(tuple(run[name] for name in _SAME), []).append(run)
-    return [
-        Group(
-            **dict(zip(_SAME, key, strict=True)),
-            num_failed=sum(run["status"] != "completed" for run in members),
-            test_accuracy=spread(run["test_accuracy"] for run in members),
-            images_per_second=spread(run["images_per_second"] for run in members),
-            seconds=spread(run["seconds"] for run in members),
+    summary = []
+    for key, members in groups.items():
+        completed = [run for run in members if run["status"] == "completed"]
+        summary.append(
+            Group(
+                **dict(zip(_SAME, key, strict=True)),
+                num_failed=len(members) - len(completed),
+                test_accuracy=spread(run["test_accuracy"] for run in completed),
+                images_per_second=spread(run["images_per_second"] for run in completed),
+                seconds=spread(run["seconds"] for run in completed),
+            )
         )
-        for key, members in groups.items()
-    ]
+    return summary

@@ -7,14 +7,14 @@ to theirs: a column that an older version lacks is null.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
 
 from harness.errors import RecordError
 
-__all__ = ["KINDS", "SCHEMA_VERSION", "to_table"]
+__all__ = ["KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
 SCHEMA_VERSION: Final = 1
 
@@ -112,6 +112,13 @@ _PREDICTIONS = pa.schema(
     ]
 )
 
+_PYTHON_TYPES: Final[tuple[tuple[Callable[[pa.DataType], bool], Any], ...]] = (
+    (pa.types.is_boolean, bool),
+    (pa.types.is_integer, int),
+    (pa.types.is_floating, (int, float)),
+    (pa.types.is_string, str),
+)
+
 KINDS: Final[dict[str, pa.Schema]] = {"runs": _RUNS, "epochs": _EPOCHS, "predictions": _PREDICTIONS}
 """Kind of record -> its schema."""
 
@@ -130,20 +137,42 @@ def to_table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
             raise RecordError(
                 f"record of kind {kind!r}: lacks {sorted(lacking)}, has unknown {sorted(surplus)}"
             )
+        for field in schema:
+            _check_type(kind, field, row[field.name])
     try:
         table = pa.Table.from_pylist(list(rows), schema=schema)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+    except (pa.ArrowException, ValueError, OverflowError) as error:
         raise RecordError(f"record of kind {kind!r}: {error}") from error
-    return check_nulls(kind, table)
+    return conform(kind, table)
 
 
-def check_nulls(kind: str, table: pa.Table) -> pa.Table:
-    """The table itself, unless it holds null in a required column.
+def _check_type(kind: str, field: pa.Field, value: Any) -> None:
+    """Refuse what arrow would quietly turn into something else, as 0.5 into the integer 0.
 
     Raises:
-        RecordError: it does.
+        RecordError: the value is of another type than its column.
     """
-    for field in KINDS[kind]:
+    allowed = next((types for check, types in _PYTHON_TYPES if check(field.type)), object)
+    wrong = not isinstance(value, allowed) or (isinstance(value, bool) and allowed is not bool)
+    if value is not None and allowed is not object and wrong:
+        raise RecordError(
+            f"record of kind {kind!r}: column {field.name!r} is {field.type}, not {value!r:.60}"
+        )
+
+
+def conform(kind: str, table: pa.Table) -> pa.Table:
+    """The table with the columns and types of its kind; columns in another order are put in order.
+
+    Raises:
+        RecordError: it has other columns, values that do not fit the types, or null where none may be.
+    """
+    schema = KINDS[kind]
+    if sorted(table.column_names) != sorted(schema.names):
+        raise RecordError(f"record of kind {kind!r}: has columns {table.column_names}, not {schema.names}")
+    for field in schema:
         if not field.nullable and table.column(field.name).null_count:
             raise RecordError(f"record of kind {kind!r}: column {field.name!r} must not be null")
-    return table
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise RecordError(f"record of kind {kind!r}: breaks the schema: {error}") from error

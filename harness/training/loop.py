@@ -7,6 +7,7 @@ Within an epoch nothing is read back from the device.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Outcome:
     """What a run that reached its end leaves."""
 
     status: str
-    """``"completed"``, or ``"diverged"`` if a loss was not finite."""
+    """``"completed"``, or ``"diverged"`` if a training or test loss was not finite."""
     reason: str | None
     epochs: list[dict[str, Any]]
     """Rows of the records of kind ``epochs``, without the run's id."""
@@ -190,7 +191,7 @@ class _Run:
         return self._outcome("completed", evaluation)
 
     def _epoch(self, should_stop: Callable[[], bool]) -> tuple[Evaluation, bool]:
-        """What is left of an epoch, evaluation, and the epoch's row; whether all losses were finite."""
+        """What is left of an epoch, evaluation, and the epoch's row; whether all losses are finite."""
         first, end = self._bounds_of_epoch()
         if self.progress.iteration == first:
             self.losses = torch.zeros(end - first, device=self.device)
@@ -202,7 +203,7 @@ class _Run:
         row = self._row(losses, evaluation, images_per_second)
         self.progress.epochs.append(row)
         self.listener.epoch_ended(row)
-        return evaluation, bool(losses.isfinite().all())
+        return evaluation, bool(losses.isfinite().all()) and math.isfinite(evaluation.loss)
 
     def _updates(self, first: int, end: int, should_stop: Callable[[], bool]) -> float | None:
         """The updates up to iteration ``end`` of the epoch that began at ``first``; their images per second."""
@@ -313,7 +314,7 @@ class _Run:
         progress = self.progress
         reason = None
         if status == "diverged":
-            reason = f"a training loss was not finite in epoch {len(progress.epochs) - 1}"
+            reason = f"a loss was not finite in epoch {len(progress.epochs) - 1}"
         return Outcome(
             status=status,
             reason=reason,

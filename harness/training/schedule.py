@@ -26,7 +26,7 @@ def learning_rate(recipe: Recipe, iteration: int, num_iterations: int, depth: in
     if isinstance(schedule, StepSchedule):
         passed = sum(iteration >= round(fraction * num_iterations) for fraction in schedule.milestones)
         return peak * schedule.factor**passed
-    rising = schedule.warmup * num_iterations
-    if iteration + 1 <= rising:
+    rising = round(schedule.warmup * num_iterations)
+    if iteration < rising:
         return peak * (iteration + 1) / rising
     return peak * (num_iterations - iteration) / (num_iterations - rising)

@@ -85,7 +85,6 @@ def test_runs_that_failed_or_diverged_are_counted_and_not_averaged():
     assert group.seconds.n == 1
 
 
-@pytest.mark.xfail(reason="a diverged run has times, and summarize puts them into the spreads")
 def test_times_of_a_diverged_run_are_not_averaged():
     [group] = summarize(
         [run(), run(seed=1, status="diverged", test_accuracy=None, seconds=1.0, images_per_second=9.0)]
@@ -109,7 +108,7 @@ def test_group_of_failures_has_no_accuracy():
         ("shortened", True),
         ("precision", "bf16"),
         ("device_name", "Some GPU"),
-        pytest.param("data", "synthetic", marks=pytest.mark.xfail(reason="summary._SAME lacks data")),
+        ("data", "synthetic"),
     ],
 )
 def test_runs_that_differ_in_more_than_their_seed_are_apart(field, value):

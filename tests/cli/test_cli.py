@@ -43,6 +43,7 @@ def test_version_goes_to_stdout(harness: Harness) -> None:
         (["plan", "smoke", "--device", "cpu", "--precision", "tf32"], "'tf32' exists on CUDA only"),
         (["plan", "smoke", "--precision", "fp8"], "no precision named 'fp8'"),
         (["plan", "smoke", "--iterations", "2000"], "more than the 1563 of recipe 'short'"),
+        (["plan", "smoke", "--data", "cifra10"], "--data 'cifra10': neither cifar10, nor synthetic"),
         (["run", "--model", "resnet20", "--recipe", "shrt"], "no recipe named 'shrt'; did you mean short"),
     ],
 )
