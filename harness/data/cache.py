@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.atomic import sync_folder
 from harness.data.digests import BatchReport, DigestTable, check_batches
 from harness.data.fetch import fetch
 from harness.data.imageset import IMAGE_SHAPE, ImageSet, UInt8Array
@@ -133,9 +134,9 @@ class Cache:
                 np.save(file, array)
                 file.flush()
                 os.fsync(file.fileno())
-        _sync_folder(unfinished)
+        sync_folder(unfinished)
         unfinished.rename(self.folder)
-        _sync_folder(self.root)
+        sync_folder(self.root)
 
     @contextmanager
     def _lock(self, progress: Progress) -> Iterator[None]:
@@ -172,14 +173,3 @@ def _all_ok(reports: Sequence[BatchReport]) -> bool:
 
 def _damage(reports: Sequence[BatchReport]) -> str:
     return ", ".join(report.name for report in reports if not report.ok)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -18,8 +18,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from harness.atomic import write_atomically
 from harness.errors import RecordError
-from harness.records.atomic import write_atomically
 from harness.records.schema import KINDS, SCHEMA_VERSION, conform, to_table
 
 __all__ = ["BrokenFile", "Store"]
@@ -174,7 +174,7 @@ def _read_file(path: Path, kind: str) -> pa.Table:
             f"has schema version {version}, this harness reads up to {SCHEMA_VERSION}; update the harness"
         )
     for field in schema:
-        if field.name not in table.column_names:
+        if field.name not in table.column_names and int(version) < SCHEMA_VERSION:
             table = table.append_column(field, pa.nulls(len(table), field.type))
     return conform(
         kind, table.drop_columns([name for name in table.column_names if name not in schema.names])

@@ -6,6 +6,7 @@ nothing. Random streams need no state, since they are functions of seed and posi
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from harness.atomic import write_atomically
 from harness.errors import CheckpointError
-from harness.records.atomic import write_atomically
+from harness.training.digest import tensor_bytes
 
 __all__ = ["Checkpoint", "capture", "iterations_done", "restore"]
 
@@ -35,7 +37,9 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """Replace the file at ``path`` as a whole."""
-        header = {"format": FORMAT, "run_id": self.run_id, "progress": json.dumps(self.progress)}
+        progress = json.dumps(self.progress)
+        header = {"format": FORMAT, "run_id": self.run_id, "progress": progress}
+        header["sha256"] = _sha256(progress, self.tensors)
         write_atomically(path, save(self.tensors, metadata=header))
 
     @classmethod
@@ -57,9 +61,23 @@ class Checkpoint:
                 raise CheckpointError(
                     f"{path}: belongs to run {header['run_id']}, not to {run_id}; remove it to start the run afresh"
                 )
+            if header["sha256"] != _sha256(header["progress"], tensors):
+                raise CheckpointError(
+                    f"{path}: damaged, its digest differs; remove it to start the run afresh"
+                )
             return cls(run_id=run_id, progress=json.loads(header["progress"]), tensors=tensors)
         except (SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: broken ({error}); remove it to start the run afresh") from error
+
+
+def _sha256(progress: str, tensors: dict[str, Tensor]) -> str:
+    """Digest of what a checkpoint holds, so that a run never goes on from damaged weights."""
+    digest = hashlib.sha256(progress.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor_bytes(tensor))
+    return digest.hexdigest()
 
 
 def iterations_done(path: Path) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
+import torch
 from torch import Tensor, nn
 
-__all__ = ["extend_trajectory", "weights_sha256"]
+__all__ = ["extend_trajectory", "tensor_bytes", "weights_sha256"]
 
 
 def weights_sha256(model: nn.Module) -> str:
@@ -17,7 +18,7 @@ def weights_sha256(model: nn.Module) -> str:
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(_bytes(tensor))
+        digest.update(tensor_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -30,10 +31,11 @@ def extend_trajectory(previous: str, losses: Tensor, weights: str) -> str:
         weights: digest of the weights at its end.
     """
     digest = hashlib.sha256(previous.encode())
-    digest.update(_bytes(losses))
+    digest.update(tensor_bytes(losses))
     digest.update(weights.encode())
     return digest.hexdigest()
 
 
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().numpy().tobytes()
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The elements, row by row, whatever the memory layout and device."""
+    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

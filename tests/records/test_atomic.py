@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.atomic import write_atomically
 from harness.records import Store
-from harness.records.atomic import write_atomically
 
 SIZE = 2**20
 
@@ -76,7 +76,7 @@ def test_bytes_are_on_the_disk_before_the_name_changes_hands(tmp_path, monkeypat
 WRITER = """
 import sys
 from pathlib import Path
-from harness.records.atomic import write_atomically
+from harness.atomic import write_atomically
 
 number = 0
 while True:

@@ -191,6 +191,14 @@ def test_file_with_a_damaged_header_is_refused_or_read_but_never_crashes(written
     assert num_refused >= len(positions)
 
 
+def test_file_with_a_damaged_tensor_is_refused(written):
+    content = bytearray(written.read_bytes())
+    content[-100] ^= 0x01
+    written.write_bytes(content)
+    with pytest.raises(CheckpointError):
+        Checkpoint.read(written, "run-1")
+
+
 @pytest.mark.parametrize(
     "content",
     [b"not a checkpoint at all", b"\x00" * 64, b"\xff" * 64, b"PK\x03\x04" + b"\x00" * 100, b"PAR1" * 20],
