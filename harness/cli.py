@@ -267,7 +267,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
 
 
 def _report(session: Session, *, as_json: bool) -> None:
-    """The recorded runs of the experiment, and those of them that the project published from such a machine."""
+    """The recorded runs of the experiment, summed up, and set beside those that the project published."""
     from harness.console import print_json, print_report
 
     wanted = [run.run_id for run in session.planned]
@@ -276,7 +276,7 @@ def _report(session: Session, *, as_json: bool) -> None:
     if as_json:
         print_json(runs=runs)
     else:
-        published = [row for run_id in wanted if (row := session.store.published_run(run_id)) is not None]
+        published = session.store.published().read("runs")[0].to_pylist()
         print_report(session, runs, published)
 
 

@@ -80,7 +80,9 @@ class Optimizer(_Model):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
-            raise ValueError("Nesterov needs momentum > 0; set momentum, or nesterov = false")
+            raise ValueError(
+                f"Nesterov needs momentum > 0, not {self.momentum}; set momentum, or nesterov = false"
+            )
         return self
 
 
@@ -95,7 +97,9 @@ class StepSchedule(_Model):
     @model_validator(mode="after")
     def _milestones_ascend(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise ValueError("milestones must ascend without repetition; sort them")
+            raise ValueError(
+                f"milestones must ascend without repetition, not {list(self.milestones)}; sort them"
+            )
         return self
 
 
@@ -135,10 +139,9 @@ class Normalization(_Model):
 
     @model_validator(mode="after")
     def _statistics_belong_to_channel(self) -> Self:
-        given = (self.mean is not None, self.std is not None)
-        if given != ((self.kind == "channel"),) * 2:
+        if (self.mean is None or self.std is None) if self.kind == "channel" else (self.mean or self.std):
             raise ValueError(
-                f"mean and std belong to kind = 'channel', and only there; kind is {self.kind!r}"
+                f"kind = 'channel' needs mean and std, other kinds take neither; kind is {self.kind!r}"
             )
         if self.std is not None and min(self.std) <= 0:
             raise ValueError(f"std must be positive, not {list(self.std)}")
@@ -323,6 +326,8 @@ def _load(kind: type[_Loaded], noun: str, name_or_path: str) -> _Loaded:
 
 _SCHEDULES = {"steps", "linear"}
 _REMEDIES = {
+    "union_tag_not_found": "its key kind is missing; add kind = 'steps' or kind = 'linear'",
+    "union_tag_invalid": "unknown kind; use one of 'steps', 'linear'",
     "extra_forbidden": "unknown key; remove it or correct its spelling",
     "missing": "required key is missing; add it",
 }

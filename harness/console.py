@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
-from harness.analysis.summary import Group, Spread, summarize
+from harness.analysis.summary import Group, Spread, count_repeated, summarize
 
 if TYPE_CHECKING:
     from harness.execution.session import Session
@@ -114,14 +114,14 @@ def print_plan(session: Session) -> None:
 
 
 def print_report(
-    session: Session, runs: Sequence[dict[str, Any]], published: Sequence[Mapping[str, Any]]
+    session: Session, runs: Sequence[dict[str, Any]], published: Sequence[dict[str, Any]]
 ) -> None:
     """Summary of an experiment's runs, what it shows and what not, and where the records lie.
 
     Args:
         session: of the experiment.
         runs: its recorded runs, rows of the records of kind ``runs``.
-        published: those of them that the project published, with the same ids.
+        published: all runs that the project published.
     """
     stdout.print()
     print_summary(summarize(runs))
@@ -130,12 +130,11 @@ def print_report(
     else:
         stdout.print(f"This shows {session.experiment.shows}")
         stdout.print(f"It does not show {session.experiment.shows_not}")
-    weights = {run["run_id"]: run["weights_sha256"] for run in runs}
-    if published:
-        same = sum(weights.get(run["run_id"]) == run["weights_sha256"] for run in published)
+    repeated, same = count_repeated(runs, published)
+    if repeated:
         stdout.print(
-            f"Of {len(published)} runs that the project published from such a machine, {same} have the same weights "
-            "here, bit for bit."
+            f"{repeated} of these runs were published by the project from such a machine; {same} of them have the "
+            "same weights here, bit for bit."
         )
     stdout.print(
         f"Records: {session.store.root}/  ({this_program()} results list --results {session.store.root})"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Environment", "capture", "code_sha256", "cpu_flags", "num_cores"]
 
 _LIBRARIES = ("numpy", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision", "triton")
-_COMPUTING_CODE = ("models", "training")
+_COMPUTING_CODE = ("paper.py", "models/**/*.py", "training/**/*.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,13 +141,15 @@ def cpu_name() -> str:
 
 @functools.cache
 def code_sha256() -> str:
-    """SHA-256 of the code that decides numbers (models, training), comments and docstrings aside.
+    """SHA-256 of the code that decides numbers (`_COMPUTING_CODE`), comments and docstrings aside.
+
+    It is of the syntax trees as this minor version of Python makes them, so another one gives another digest.
 
     The data set is not in it: its bytes are verified by digests of their own.
     """
     root = Path(__file__).parent
     digest = hashlib.sha256()
-    for path in sorted(path for folder in _COMPUTING_CODE for path in (root / folder).rglob("*.py")):
+    for path in sorted(path for pattern in _COMPUTING_CODE for path in root.glob(pattern)):
         tree = ast.parse(path.read_bytes())
         _strip_docstrings(tree)
         digest.update(path.relative_to(root).as_posix().encode())

@@ -46,7 +46,7 @@ def depth_of(num_blocks_per_stage: int) -> int:
 
 
 class CurvePoint(NamedTuple):
-    """A point of Figure 6; curves start where they fall below 20 %, the top of the paper's axis."""
+    """A point of Figure 6; curves start where they fall to about 20 %, the top of the paper's axis."""
 
     network: str
     """``"plain"`` or ``"resnet"``."""
@@ -58,7 +58,7 @@ class CurvePoint(NamedTuple):
 
 
 class LayerResponse(NamedTuple):
-    """A point of Figure 7."""
+    """A point of Figure 7; layer 18 of ResNet-56 could not be read from it."""
 
     network: str
     depth: int

@@ -229,6 +229,10 @@ def test_code_digest_covers_what_computes(digest_of, folder):
     assert digest_of({f"{folder}/a.py": "x = 1"}) != digest_of({f"{folder}/a.py": "x = 2"})
 
 
+def test_code_digest_covers_the_constants_of_the_paper(digest_of):
+    assert digest_of({"paper.py": "x = 1"}) != digest_of({"paper.py": "x = 2"})
+
+
 def test_code_digest_does_not_cover_what_shows(digest_of):
     without = digest_of({"training/loop.py": CODE})
     assert (

@@ -54,7 +54,7 @@ _RUNS = pa.schema(
         pa.field("train_loss", _float),  # of the last epoch, on augmented images, while the weights change
         pa.field("train_error", _float),
         pa.field("seconds", _float),  # training and evaluation, over all starts
-        pa.field("images_per_second", _float),  # training, without warm-up and evaluation
+        pa.field("images_per_second", _float),  # training, without warm-up, evaluation and checkpoints
         pa.field("peak_memory_bytes", _int),  # of the process on a CPU, allocated on a GPU
         pa.field("parameters", _int),
         pa.field("macs", _int),

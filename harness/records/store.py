@@ -78,13 +78,17 @@ class Store:
         Returns:
             The records, and the files that are none.
         """
-        tables, broken = [], []
-        for path in self._files(kind, run_ids):
+        tables: dict[str, pa.Table] = {}
+        broken = []
+        wanted = None if run_ids is None else set(run_ids)
+        for path in self._files(kind):
+            if path.stem in tables or (wanted is not None and path.stem not in wanted):
+                continue
             try:
-                tables.append(_read_file(path, kind))
+                tables[path.stem] = _read_file(path, kind)
             except RecordError as error:
                 broken.append(BrokenFile(path, str(error)))
-        return pa.concat_tables(tables) if tables else KINDS[kind].empty_table(), broken
+        return pa.concat_tables(tables.values()) if tables else KINDS[kind].empty_table(), broken
 
     def local_run(self, run_id: str) -> dict[str, Any] | None:
         """The run as it was recorded here, not as published; None if it was not, or its file is broken."""
@@ -97,9 +101,9 @@ class Store:
             return None
         return row
 
-    def published_run(self, run_id: str) -> dict[str, Any] | None:
-        """The run as the project published it; None if it did not."""
-        return Store(self.root / "published").local_run(run_id)
+    def published(self) -> Store:
+        """What the project published, as a store of its own."""
+        return Store(self.root / "published")
 
     def check(self) -> tuple[int, list[BrokenFile]]:
         """Read every file of every kind.
@@ -111,7 +115,7 @@ class Store:
         num_files, broken = 0, []
         recorded: dict[Path, set[str]] = {}
         for kind in KINDS:
-            for path in self._all_files(kind):
+            for path in self._files(kind):
                 home = path.parent.parent
                 try:
                     table = _read_file(path, kind)
@@ -135,18 +139,10 @@ class Store:
         pq.write_table(table, buffer, compression="zstd", write_page_checksum=True, **_WRITE_OPTIONS[kind])
         write_atomically(self.root / kind / f"{run_id}.parquet", buffer.getvalue().to_pybytes())
 
-    def _all_files(self, kind: str) -> Iterator[Path]:
+    def _files(self, kind: str) -> Iterator[Path]:
         for folder in (self.root / kind, self.root / "published" / kind):
             # hidden files are half-written ones
             yield from sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
-
-    def _files(self, kind: str, run_ids: Sequence[str] | None) -> Iterator[Path]:
-        wanted = None if run_ids is None else set(run_ids)
-        seen = set()
-        for path in self._all_files(kind):
-            if path.stem not in seen and (wanted is None or path.stem in wanted):
-                seen.add(path.stem)
-                yield path
 
 
 def _read_file(path: Path, kind: str) -> pa.Table:

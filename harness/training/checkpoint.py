@@ -66,7 +66,7 @@ class Checkpoint:
                     f"{path}: damaged, its digest differs; remove it to start the run afresh"
                 )
             return cls(run_id=run_id, progress=json.loads(header["progress"]), tensors=tensors)
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise CheckpointError(f"{path}: broken ({error}); remove it to start the run afresh") from error
 
 

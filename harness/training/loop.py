@@ -67,7 +67,7 @@ class Outcome:
     seconds: float
     """Training and evaluation, over all starts of the process."""
     images_per_second: float | None
-    """Training, without warm-up and evaluation; none if the run was all warm-up."""
+    """Training, without warm-up, evaluation and checkpoints; none if the run was all warm-up."""
     num_parameters: int
     num_macs: int
     initial_weights_sha256: str
@@ -179,6 +179,7 @@ class _Run:
         progress, total = self.progress, self.spec.iterations
         self.listener.started(progress.iteration, total)
         self._session_start = progress.iteration
+        self._seconds_aside = 0.0
         self._last_checkpoint = self._clock = time.perf_counter()
         evaluation = None
         while progress.iteration < total:
@@ -221,11 +222,11 @@ class _Run:
             strict=True,
         )
         timed_from = max(progress.iteration, self._session_start + NUM_WARMUP_ITERATIONS)
-        start = 0.0
+        start, self._seconds_aside = 0.0, 0.0
         for batch_numbers, batch_views in batches:
             if progress.iteration == timed_from:
                 synchronize(self.device)
-                start = time.perf_counter()
+                start, self._seconds_aside = time.perf_counter(), 0.0
             self._update(batch_numbers, batch_views, progress.iteration - first)
             progress.iteration += 1
             self.listener.advanced(progress.iteration)
@@ -234,7 +235,8 @@ class _Run:
         synchronize(self.device)
         if timed_from >= end:
             return None
-        seconds, num_images = time.perf_counter() - start, (end - timed_from) * batch
+        seconds = time.perf_counter() - start - self._seconds_aside
+        num_images = (end - timed_from) * batch
         progress.timed_images += num_images
         progress.timed_seconds += seconds
         return num_images / seconds
@@ -296,11 +298,14 @@ class _Run:
             raise InterruptedRunError(f"{self.spec.label}: stopped after iteration {self.progress.iteration}")
 
     def _write_checkpoint(self) -> None:
+        synchronize(self.device)
+        start = time.perf_counter()
         self._account_time()
         tensors = capture(self.model, self.optimizer)
         tensors |= {"losses": self.losses.cpu(), "num_correct": self.num_correct.cpu()}
         Checkpoint(self.run_id, vars(self.progress), tensors).write(self.checkpoint)
         self._last_checkpoint = time.perf_counter()
+        self._seconds_aside += self._last_checkpoint - start
 
     def _resume(self) -> None:
         stored = Checkpoint.read(self.checkpoint, self.run_id)

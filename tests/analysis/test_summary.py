@@ -1,8 +1,9 @@
+import json
 import math
 
 import pytest
 
-from harness.analysis.summary import Spread, spread, summarize
+from harness.analysis.summary import Spread, count_repeated, spread, summarize
 
 
 @pytest.mark.parametrize(
@@ -47,8 +48,11 @@ def run(**changes):
         "test_accuracy": 0.9,
         "images_per_second": 1000.0,
         "seconds": 60.0,
-    }
-    return row | changes
+        "environment_sha256": "e",
+        "weights_sha256": "w",
+    } | changes
+    asked = ("model", "recipe", "iterations", "batch_size", "precision", "data", "seed")
+    return {"spec": json.dumps({name: row[name] for name in asked}), "spec_sha256": str(row["seed"])} | row
 
 
 def test_runs_are_summed_up_over_seeds():
@@ -105,9 +109,9 @@ def test_group_of_failures_has_no_accuracy():
         ("recipe", "paper"),
         ("iterations", 100),
         ("batch_size", 256),
-        ("shortened", True),
         ("precision", "bf16"),
-        ("device_name", "Some GPU"),
+        ("environment_sha256", "another torch, code or number of threads"),
+        ("spec", '{"recipe": {"name": "short", "batch_size": 64}, "seed": 0}'),
         ("data", "synthetic"),
     ],
 )
@@ -124,3 +128,16 @@ def test_groups_stand_in_order_of_appearance():
 
 def test_no_runs_make_no_groups():
     assert summarize([]) == []
+
+
+def test_repeated_runs_are_those_of_the_same_question_on_the_same_device_model():
+    earlier = [run(seed=0, weights_sha256="a"), run(seed=1, weights_sha256="b")]
+    later = [
+        run(seed=0, weights_sha256="a", environment_sha256="other code"),
+        run(seed=1, weights_sha256="c"),
+        run(seed=2, weights_sha256="a"),
+        run(seed=0, weights_sha256="a", threads=2),
+        run(seed=0, weights_sha256="a", device_name="Some GPU"),
+    ]
+    assert count_repeated(later, earlier) == (2, 1)
+    assert count_repeated(later, []) == (0, 0)
