@@ -306,7 +306,7 @@ def test_check_takes_an_epoch_whose_run_cannot_be_read_for_an_orphan(store, writ
     assert [file.path.parent.name for file in broken] == ["runs", "epochs", "predictions"]
 
 
-def test_published_epochs_need_a_published().local_run(store, published, make_run, make_epoch):
+def test_published_epochs_need_a_published_run(store, published, make_run, make_epoch):
     store.write_run(make_run(), [make_epoch()])
     published.write_run(make_run(), [make_epoch()])
     (published.root / "runs" / "run-1.parquet").unlink()
