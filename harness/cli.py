@@ -25,6 +25,8 @@ __all__ = ["app", "main"]
 
 EXIT_SOME_RUNS_FAILED = 4
 DEFAULT_CHECKPOINT_SECONDS = 120.0
+MAX_SEED = 2**63 - 1
+MAX_SEEDS = 100_000
 
 app = typer.Typer(
     name="harness",
@@ -56,12 +58,17 @@ def _numbers(text: str) -> list[int]:
     """``"0,2,5-7"`` -> [0, 2, 5, 6, 7]."""
     numbers: list[int] = []
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()):
-            raise UsageError(f"--seeds {text!r}: not a list of seeds; write e.g. 0,1,2 or 0-4")
-        numbers += range(int(first), int(last or first) + 1)
-    if not numbers:
-        raise UsageError(f"--seeds {text!r}: an empty range; write e.g. 0,1,2 or 0-4")
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isdecimal() and int(end) <= MAX_SEED for end in ends):
+            raise UsageError(
+                f"--seeds {text!r}: seeds are integers from 0 to 2**63 - 1; write e.g. 0,1,2 or 0-4"
+            )
+        seeds = range(int(ends[0]), int(ends[-1]) + 1)
+        if not 0 < len(seeds) <= MAX_SEEDS:
+            raise UsageError(
+                f"--seeds {text!r}: {part!r} is not a range of 1 to {MAX_SEEDS:,} seeds; write e.g. 0-4"
+            )
+        numbers += seeds
     return list(dict.fromkeys(numbers))
 
 
@@ -183,7 +190,7 @@ def run(
     *,
     model: Annotated[str, typer.Option(help="A key of the catalogue; see: harness models list.")],
     recipe: Annotated[str, typer.Option(help="paper, short, or a TOML file.")],
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="fp32, tf32, bf16 or auto.")] = "auto",
     iterations: Iterations = None,
@@ -270,9 +277,7 @@ def _report(session: Session, *, as_json: bool) -> None:
     """The recorded runs of the experiment, summed up, and set beside those that the project published."""
     from harness.console import print_json, print_report
 
-    wanted = [run.run_id for run in session.planned]
-    rows = {row["run_id"]: row for row in session.store.read("runs", wanted)[0].to_pylist()}
-    runs = [rows[run_id] for run_id in wanted if run_id in rows]
+    runs = [row for run in session.planned if (row := session.store.local_run(run.run_id)) is not None]
     if as_json:
         print_json(runs=runs)
     else:
@@ -288,18 +293,9 @@ def _load_cifar10(source: str) -> ImageSet:
 
 
 def _plan_row(planned: PlannedRun) -> dict[str, Any]:
-    spec = planned.spec
     return {
         "run_id": planned.run_id,
-        "spec_sha256": spec.sha256,
-        "model": spec.model,
-        "recipe": spec.recipe.name,
-        "seed": spec.seed,
-        "precision": spec.precision.value,
-        "data": spec.data,
-        "iterations": spec.iterations,
-        "batch_size": spec.recipe.batch_size,
-        "shortened": spec.shortened,
+        **planned.spec.columns(),
         "state": planned.state,
         "to_do": planned.to_do,
         "note": planned.note,

@@ -216,6 +216,20 @@ class RunSpec(_Model):
         }
         return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
+    def columns(self) -> dict[str, Any]:
+        """What was asked, as columns of the records of kind ``runs``."""
+        return {
+            "spec_sha256": self.sha256,
+            "model": self.model,
+            "recipe": self.recipe.name,
+            "seed": self.seed,
+            "precision": self.precision.value,
+            "data": self.data,
+            "iterations": self.iterations,
+            "batch_size": self.recipe.batch_size,
+            "shortened": self.shortened,
+        }
+
     @property
     def label(self) -> str:
         """Short name for people, e.g. ``resnet20/short/seed 0``."""

@@ -1,6 +1,6 @@
 """Every error the harness raises on purpose, on one screen.
 
-    HarnessError                      exit code 1: one line on stderr, no traceback
+    HarnessError                      exit code 1: a message on stderr, no traceback
     ├── UsageError                    exit code 2: what was asked for makes no sense
     │   ├── ConfigError               a recipe or experiment file, with its key and value
     │   └── UnknownNameError          a model, recipe, experiment or device that does not exist

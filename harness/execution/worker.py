@@ -211,20 +211,11 @@ def failed_row(job: Job, here: Environment, reason: str, started_at: datetime) -
 
 
 def _what_was_asked(job: Job) -> dict[str, Any]:
-    spec = job.spec
     return {
         "run_id": job.run_id,
         "experiment": job.experiment,
-        "spec_sha256": spec.sha256,
-        "model": spec.model,
-        "recipe": spec.recipe.name,
-        "seed": spec.seed,
-        "precision": spec.precision.value,
-        "data": spec.data,
-        "iterations": spec.iterations,
-        "batch_size": spec.recipe.batch_size,
-        "shortened": spec.shortened,
-        "spec": spec.model_dump_json(),
+        **job.spec.columns(),
+        "spec": job.spec.model_dump_json(),
     }
 
 

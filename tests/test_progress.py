@@ -1,0 +1,97 @@
+"""What is said of runs in progress where there is no terminal, and how the time left is estimated."""
+
+import pytest
+
+from harness import progress
+from harness.execution.plan import PlannedRun
+from harness.execution.worker import Advanced, Ended, EpochEnded, Job, Started
+from harness.progress import observe_runs
+
+ROW = {"iteration": 5, "train_error": 0.5, "test_error": 0.25, "images_per_second": 1000.0}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands until it is set."""
+    now = [0.0]
+    monkeypatch.setattr(progress, "monotonic", lambda: now[0])
+
+    def set_to(seconds):
+        now[0] = seconds
+
+    return set_to
+
+
+@pytest.fixture
+def make_run(make_spec, tmp_path):
+    """A function from a seed and an estimate to a planned run of ten iterations and its job."""
+
+    def make(seed, seconds, state="new"):
+        spec = make_spec(seed=seed)
+        run = PlannedRun(run_id=f"r{seed}", spec=spec, state=state, note="", estimated_seconds=seconds)
+        job = Job(
+            run_id=run.run_id,
+            spec=spec,
+            experiment="e",
+            device="cpu",
+            num_threads=1,
+            results=tmp_path,
+            checkpoint_seconds=1.0,
+        )
+        return run, job
+
+    return make
+
+
+def test_a_pipe_gets_a_line_per_epoch_with_the_time_left(clock, make_run, capsys):
+    (run, job), (waiting, _), (done, _) = (
+        make_run(0, 100.0),
+        make_run(1, 100.0),
+        make_run(2, 0.0, "completed"),
+    )
+    with observe_runs([run, waiting, done], num_workers=1) as observe:
+        observe(job, Started(0, 10))
+        clock(20.0)
+        observe(job, EpochEnded(ROW))
+        clock(40.0)
+        observe(job, Ended("completed", test_accuracy=0.75))
+    lines = capsys.readouterr().err.splitlines()
+    # 5 of 10 iterations in 20 s: 20 s are left of it, and the run behind it will be faster than thought alike
+    assert lines == [
+        "resnet20/tiny/seed 0: 5/10  train error 50.0%  test error 25.0%  1,000 images/s  all done in ~1 min 00 s",
+        "resnet20/tiny/seed 0: completed (1/2), test accuracy 75.00%",
+    ]
+
+
+def test_time_left_of_runs_side_by_side_is_that_of_the_longest(clock, make_run):
+    runs = [make_run(seed, 100.0) for seed in (0, 1)]
+    left = progress._Clock([run for run, _ in runs], 2)
+    assert left.left_in_all() == 100
+    for _, job in runs:
+        left.hear(job, Started(0, 10))
+    clock(10.0)
+    left.hear(runs[0][1], Advanced(5))
+    left.hear(runs[1][1], Advanced(2))
+    assert left.left("r0") == pytest.approx(10)
+    assert left.left_in_all() == pytest.approx(40)
+
+
+def test_a_resumed_run_is_judged_by_what_it_did_since(clock, make_run):
+    run, job = make_run(0, 50.0)
+    left = progress._Clock([run], 1)
+    left.hear(job, Started(5, 10))
+    clock(6.0)
+    left.hear(job, Advanced(7))
+    assert left.left_in_all() == pytest.approx(9)
+
+
+def test_ends_are_told_with_their_reasons(clock, make_run, capsys):
+    (run, job), (other, other_job) = make_run(0, 1.0), make_run(1, 1.0)
+    with observe_runs([run, other], num_workers=1) as observe:
+        observe(job, Ended("failed", "KeyError: [x]", traceback="Traceback [y]"))
+        observe(other_job, Ended("interrupted"))
+    assert capsys.readouterr().err.splitlines() == [
+        "Traceback [y]",
+        "resnet20/tiny/seed 0: failed (1/2): KeyError: [x]",
+        "resnet20/tiny/seed 1: interrupted; what it had done is kept",
+    ]
