@@ -101,10 +101,7 @@ class _Lines:
     def __call__(self, job: Job, event: Event) -> None:
         self._clock.hear(job, event)
         label = job.spec.label
-        if isinstance(event, Started):
-            if event.iteration:
-                stderr.print(f"{label}: goes on after iteration {event.iteration:,}")
-        elif isinstance(event, EpochEnded):
+        if isinstance(event, EpochEnded):
             total, left = job.spec.iterations, duration(self._clock.left_in_all())
             stderr.print(
                 f"{label}: {event.row['iteration']:,}/{total:,}  {_results(event.row)}  all done in ~{left}"

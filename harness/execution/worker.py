@@ -223,12 +223,17 @@ def _what_came_of_it(outcome: Outcome, images: ImageSet) -> dict[str, Any]:
     last = outcome.epochs[-1]
     completed = outcome.status == "completed"
     best = min(row["test_error"] for row in outcome.epochs)
+
+    def accuracy(error: float) -> float:
+        """1 - error, as the nearest float to a fraction of the test set."""
+        return (images.num_test - round(error * images.num_test)) / images.num_test
+
     return {
         "status": outcome.status,
         "reason": outcome.reason,
         "resumed_at": outcome.resumed_at,
-        "test_accuracy": 1 - last["test_error"] if completed else None,
-        "test_accuracy_best": 1 - best if completed else None,
+        "test_accuracy": accuracy(last["test_error"]) if completed else None,
+        "test_accuracy_best": accuracy(best) if completed else None,
         "test_accuracy_selected": None,
         "test_loss": last["test_loss"],
         "train_loss": last["train_loss"],

@@ -63,14 +63,14 @@ def test_a_run_is_recorded_whole_and_its_checkpoint_removed(run_jobs, make_job) 
     assert row["environment_sha256"].startswith(job.run_id.rsplit("-", 1)[1])
     epochs, predictions = store.read("epochs")[0], store.read("predictions")[0]
     assert epochs.column("iteration").to_pylist() == [10]
-    assert row["test_accuracy"] == 1 - epochs.column("test_error")[-1].as_py()
+    assert row["test_accuracy"] == pytest.approx(1 - epochs.column("test_error")[-1].as_py())
     right = [
         max(range(10), key=logits.__getitem__) == label
         for logits, label in zip(
             predictions.column("logits").to_pylist(), predictions.column("label").to_pylist(), strict=True
         )
     ]
-    assert sum(right) / len(right) == pytest.approx(row["test_accuracy"])
+    assert row["test_accuracy"] == sum(right) / len(right)
     assert not store.checkpoint(job.run_id).exists()
     assert store.check() == (len(KINDS), [])
 
