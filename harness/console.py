@@ -201,7 +201,8 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     """A plain table; columns of numbers are flushed right."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for column in columns:
-        table.add_column(column, justify="right" if column in _NUMERIC else "left")
+        # a name that is cut short cannot be typed again
+        table.add_column(column, justify="right" if column in _NUMERIC else "left", no_wrap=column == "run")
     return table
 
 
