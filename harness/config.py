@@ -21,15 +21,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from harness.errors import ConfigError, UnknownNameError
 
 __all__ = [
+    "Adam",
     "Augmentation",
+    "CosineSchedule",
     "Experiment",
     "Group",
     "LinearSchedule",
     "Normalization",
-    "Optimizer",
     "Precision",
     "Recipe",
     "RunSpec",
+    "Sgd",
     "StepSchedule",
     "Warmup",
     "experiment_names",
@@ -67,7 +69,7 @@ ChannelTriple = Annotated[tuple[_Finite, _Finite, _Finite], Field(strict=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 
-class Optimizer(_Model):
+class Sgd(_Model):
     """Stochastic gradient descent; weight decay acts on every parameter."""
 
     kind: Literal["sgd"] = "sgd"
@@ -84,6 +86,16 @@ class Optimizer(_Model):
                 f"Nesterov needs momentum > 0, not {self.momentum}; set momentum, or nesterov = false"
             )
         return self
+
+
+class Adam(_Model):
+    """Adam (Kingma and Ba, arXiv:1412.6980) with PyTorch's betas and epsilon."""
+
+    kind: Literal["adam"]
+    learning_rate: Positive
+    """The peak learning rate."""
+    weight_decay: NonNegative = 0.0
+    """As an L2 penalty on every parameter."""
 
 
 class StepSchedule(_Model):
@@ -108,6 +120,14 @@ class LinearSchedule(_Model):
 
     kind: Literal["linear"]
     warmup: Annotated[float, Field(ge=0, lt=1)]
+
+
+class CosineSchedule(_Model):
+    """From the peak down to 0 along half a cosine."""
+
+    kind: Literal["cosine"]
+    per: Literal["epoch", "iteration"]
+    """How often the learning rate changes."""
 
 
 class Warmup(_Model):
@@ -148,6 +168,11 @@ class Normalization(_Model):
         return self
 
 
+_ADDED_LATER = {"last_batch": "carry"}
+"""Fields that earlier versions lacked: at their defaults they are left out of the digest of a run, so that it
+stays what it was."""
+
+
 class Recipe(_Model):
     """A training protocol."""
 
@@ -161,8 +186,11 @@ class Recipe(_Model):
     """Length in passes over the training set; or else ``iterations``."""
     iterations: Count | None = None
     """Length in mini-batches; or else ``epochs``."""
-    optimizer: Optimizer
-    schedule: Annotated[StepSchedule | LinearSchedule, Field(discriminator="kind")]
+    last_batch: Literal["carry", "keep"] = "carry"
+    """Where a pass is no multiple of the mini-batch: ``carry`` fills the last one from the next pass, ``keep``
+    ends the pass with a smaller one, as PyTorch's data loader does."""
+    optimizer: Annotated[Sgd | Adam, Field(discriminator="kind")]
+    schedule: Annotated[StepSchedule | LinearSchedule | CosineSchedule, Field(discriminator="kind")]
     warmup: Warmup | None = None
     augmentation: Augmentation = Augmentation()
     normalization: Normalization
@@ -180,11 +208,18 @@ class Recipe(_Model):
         if self.iterations is not None:
             return self.iterations
         assert self.epochs is not None
-        return math.ceil(round(self.epochs * num_train_images / self.batch_size, 9))
+        per_pass = num_train_images / self.batch_size
+        if self.last_batch == "keep":
+            per_pass = math.ceil(per_pass)
+        return math.ceil(round(self.epochs * per_pass, 9))
 
     def protocol(self) -> dict[str, Any]:
         """The part that decides the numbers: everything but the texts and the length."""
-        return self.model_dump(mode="json", exclude={"name", "summary", "source", "epochs", "iterations"})
+        protocol = self.model_dump(mode="json", exclude={"name", "summary", "source", "epochs", "iterations"})
+        for name, default in _ADDED_LATER.items():
+            if protocol[name] == default:
+                del protocol[name]
+        return protocol
 
 
 class RunSpec(_Model):
@@ -338,10 +373,9 @@ def _load(kind: type[_Loaded], noun: str, name_or_path: str) -> _Loaded:
         raise ConfigError(_one_line(shown, error)) from error
 
 
-_SCHEDULES = {"steps", "linear"}
+_KINDS = {"schedule": {"steps", "linear", "cosine"}, "optimizer": {"sgd", "adam"}}
 _REMEDIES = {
-    "union_tag_not_found": "its key kind is missing; add kind = 'steps' or kind = 'linear'",
-    "union_tag_invalid": "unknown kind; use one of 'steps', 'linear'",
+    "union_tag_not_found": "its key kind is missing; add it",
     "extra_forbidden": "unknown key; remove it or correct its spelling",
     "missing": "required key is missing; add it",
 }
@@ -350,11 +384,11 @@ _REMEDIES = {
 def _one_line(shown: str, error: ValidationError) -> str:
     """The first problem of a file in one line: file, key, value, remedy."""
     first, *others = error.errors(include_url=False)
-    # pydantic puts the kind of schedule it has chosen into the key; in the file it does not stand there
+    # pydantic puts the kind it has chosen into the key; in the file it does not stand there
     parts = [
         part
         for before, part in zip((None, *first["loc"]), first["loc"], strict=False)
-        if before != "schedule" or part not in _SCHEDULES
+        if part not in _KINDS.get(str(before), ())
     ]
     key = ".".join(str(part).encode("unicode_escape").decode() for part in parts) or "(whole file)"
     problem = _REMEDIES.get(first["type"], first["msg"].removeprefix("Value error, "))

@@ -5,10 +5,10 @@ import pytest
 from harness.config import (
     Augmentation,
     Normalization,
-    Optimizer,
     Precision,
     Recipe,
     RunSpec,
+    Sgd,
     StepSchedule,
 )
 
@@ -24,7 +24,7 @@ def make_recipe():
             "source": "none",
             "batch_size": 16,
             "iterations": 10,
-            "optimizer": Optimizer(learning_rate=0.05, momentum=0.9, weight_decay=1e-4),
+            "optimizer": Sgd(learning_rate=0.05, momentum=0.9, weight_decay=1e-4),
             "schedule": StepSchedule(kind="steps", milestones=(0.5,), factor=0.1),
             "augmentation": Augmentation(pad=4, flip=True),
             "normalization": Normalization(kind="per-pixel-mean"),

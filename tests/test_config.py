@@ -6,10 +6,10 @@ from pydantic import ValidationError
 from harness.config import (
     Augmentation,
     Normalization,
-    Optimizer,
     Precision,
     Recipe,
     RunSpec,
+    Sgd,
     StepSchedule,
     Warmup,
     experiment_names,
@@ -28,6 +28,7 @@ iterations = 1000
 initialization = "he"
 
 [optimizer]
+kind = "sgd"
 learning_rate = 0.1
 momentum = 0.9
 
@@ -121,7 +122,10 @@ def test_file_without_mistake_loads_and_takes_its_name_from_the_path(recipe_file
         pytest.param("0.75]", "1.5]", ["milestones.1 = 1.5", "less than 1"], id="milestone after the end"),
         pytest.param('"he"', '"xavier"', ["initialization = 'xavier'", "'he'"], id="unknown initialization"),
         pytest.param(
-            '"steps"', '"cosine"', ["schedule", "'cosine'", "'steps', 'linear'"], id="schedule kind"
+            '"steps"',
+            '"exponential"',
+            ["schedule", "'exponential'", "'steps', 'linear', 'cosine'"],
+            id="schedule kind",
         ),
         pytest.param("iterations = 1000", "", ["exactly one of epochs and iterations"], id="no length"),
         pytest.param("1000", "1000\nepochs = 2", ["exactly one of epochs and iterations"], id="two lengths"),
@@ -262,7 +266,7 @@ def test_recipe_paper_is_section_4_2_number_by_number():
     recipe = load_recipe("paper")
     assert recipe.batch_size == 128
     assert recipe.num_iterations() == 64_000
-    assert recipe.optimizer == Optimizer(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=1e-4)
+    assert recipe.optimizer == Sgd(learning_rate=0.1, momentum=0.9, nesterov=False, weight_decay=1e-4)
     assert isinstance(recipe.schedule, StepSchedule)
     assert [fraction * 64_000 for fraction in recipe.schedule.milestones] == [32_000, 48_000]
     assert recipe.schedule.factor == 0.1
@@ -336,7 +340,7 @@ def test_spec_digest_takes_equal_lengths_for_equal(make_spec):
     assert make_spec(recipe={"epochs": 0.0032, "iterations": None}).sha256 == make_spec().sha256
 
 
-OPTIMIZER = Optimizer(learning_rate=0.05, momentum=0.9, weight_decay=1e-4)
+OPTIMIZER = Sgd(learning_rate=0.05, momentum=0.9, weight_decay=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ LAYERS = (
     "errors",
     "paper",
     "config",
+    "claims",
     "environment",
     "records",
     "analysis",

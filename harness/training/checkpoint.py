@@ -90,12 +90,12 @@ def iterations_done(path: Path) -> int:
 
 
 def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, buffers, momentum and torch's generator (dropout, where a network has it), on the CPU."""
+    """Weights, buffers, the optimiser's state and torch's generator (for dropout), on the CPU."""
     tensors = {f"model/{name}": tensor for name, tensor in model.state_dict().items()}
     for index, parameter in enumerate(model.parameters()):
-        momentum = optimizer.state[parameter].get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum/{index}"] = momentum
+        for name, state in optimizer.state[parameter].items():
+            if state is not None:
+                tensors[f"optimizer/{index}/{name}"] = state
     tensors["generator/cpu"] = torch.get_rng_state()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         tensors["generator/cuda"] = torch.cuda.get_rng_state()
@@ -114,13 +114,23 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim
     }
     try:
         model.load_state_dict(weights)
-        for index, parameter in enumerate(model.parameters()):
-            if f"momentum/{index}" in tensors:
-                # the fused update walks weights and momentum side by side: they must share a memory layout
-                momentum = torch.empty_like(parameter, requires_grad=False)
-                optimizer.state[parameter]["momentum_buffer"] = momentum.copy_(tensors[f"momentum/{index}"])
+        parameters = list(model.parameters())
+        for name, stored in tensors.items():
+            if name.startswith("optimizer/"):
+                _, index, key = name.split("/")
+                optimizer.state[parameters[int(index)]][key] = _beside(parameters[int(index)], stored)
     except RuntimeError as error:
         raise CheckpointError(f"the checkpoint does not fit the network: {error}") from error
     torch.set_rng_state(tensors["generator/cpu"])
     if "generator/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["generator/cuda"])
+
+
+def _beside(parameter: Tensor, stored: Tensor) -> Tensor:
+    """Optimiser state on its parameter's device.
+
+    The fused update walks a parameter and its state side by side: they must share a memory layout.
+    """
+    if stored.shape != parameter.shape:
+        return stored.to(parameter.device)
+    return torch.empty_like(parameter, requires_grad=False).copy_(stored)

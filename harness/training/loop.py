@@ -1,8 +1,8 @@
 """The training loop: one run from its specification to its results.
 
-An *epoch* here is a stretch of mini-batches that begin in the same pass over the training set; mini-batches
-are always full, so 64,000 of 128 images are 163.84 passes, and the last epoch may be a part of one.
-Within an epoch nothing is read back from the device.
+An *epoch* here is the mini-batches that begin in the same pass over the training set, and the last one may be a
+part of one: 64,000 mini-batches of 128 images are 163.84 passes. Within an epoch nothing is read back from the
+device.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from harness.training.device import autocast, memory_format, synchronize
 from harness.training.digest import extend_trajectory, weights_sha256
 from harness.training.evaluation import Evaluation, evaluate
 from harness.training.initialization import build_model
+from harness.training.optimizer import make_optimizer
+from harness.training.passes import Passes
 from harness.training.schedule import learning_rate
 from harness.training.seeding import image_stream, stream_key
 
@@ -160,13 +162,9 @@ class _Run:
         self.progress = _Progress(initial_weights_sha256=weights_sha256(model))
         self.progress.trajectory_sha256 = self.progress.initial_weights_sha256
         self.model = model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=recipe.optimizer.learning_rate,
-            momentum=recipe.optimizer.momentum,
-            nesterov=recipe.optimizer.nesterov,
-            weight_decay=recipe.optimizer.weight_decay,
-            fused=True,
+        self.optimizer = make_optimizer(recipe.optimizer, self.model.parameters())
+        self.passes = Passes(
+            num_images=images.num_train, batch_size=recipe.batch_size, last_batch=recipe.last_batch
         )
         self.losses = torch.zeros(0, device=device)
         self.num_correct = torch.zeros(0, dtype=torch.int32, device=device)
@@ -193,7 +191,8 @@ class _Run:
 
     def _epoch(self, should_stop: Callable[[], bool]) -> tuple[Evaluation, bool]:
         """What is left of an epoch, evaluation, and the epoch's row; whether all losses are finite."""
-        first, end = self._bounds_of_epoch()
+        first, end = self.passes.epoch(self.progress.iteration)
+        end = min(end, self.spec.iterations)
         if self.progress.iteration == first:
             self.losses = torch.zeros(end - first, device=self.device)
             self.num_correct = torch.zeros(end - first, dtype=torch.int32, device=self.device)
@@ -201,24 +200,25 @@ class _Run:
         evaluation = evaluate(self.model, self.images, self.device, self.spec.precision)
         losses = self.losses.cpu()
         self._account_time()
-        row = self._row(losses, evaluation, images_per_second)
+        row = self._row(first, losses, evaluation, images_per_second)
         self.progress.epochs.append(row)
         self.listener.epoch_ended(row)
         return evaluation, bool(losses.isfinite().all()) and math.isfinite(evaluation.loss)
 
     def _updates(self, first: int, end: int, should_stop: Callable[[], bool]) -> float | None:
         """The updates up to iteration ``end`` of the epoch that began at ``first``; their images per second."""
-        progress, batch = self.progress, self.spec.recipe.batch_size
+        progress = self.progress
         numbers, views = image_stream(
             self.spec.seed,
-            progress.iteration * batch,
-            end * batch,
+            self.passes.position(progress.iteration),
+            self.passes.position(end),
             self.images.num_train,
             self.images.num_views,
         )
+        sizes = self.passes.sizes(progress.iteration, end)
         batches = zip(
-            torch.split(torch.from_numpy(numbers).to(self.device), batch),
-            torch.split(torch.from_numpy(views).to(self.device), batch),
+            torch.split(torch.from_numpy(numbers).to(self.device), sizes),
+            torch.split(torch.from_numpy(views).to(self.device), sizes),
             strict=True,
         )
         timed_from = max(progress.iteration, self._session_start + NUM_WARMUP_ITERATIONS)
@@ -227,7 +227,7 @@ class _Run:
             if progress.iteration == timed_from:
                 synchronize(self.device)
                 start, self._seconds_aside = time.perf_counter(), 0.0
-            self._update(batch_numbers, batch_views, progress.iteration - first)
+            self._update(batch_numbers, batch_views, first)
             progress.iteration += 1
             self.listener.advanced(progress.iteration)
             if progress.iteration < end:  # not at the end of an epoch, whose row is still to be written
@@ -236,23 +236,26 @@ class _Run:
         if timed_from >= end:
             return None
         seconds = time.perf_counter() - start - self._seconds_aside
-        num_images = (end - timed_from) * batch
+        num_images = self.passes.position(end) - self.passes.position(timed_from)
         progress.timed_images += num_images
         progress.timed_seconds += seconds
         return num_images / seconds
 
-    def _row(self, losses: Tensor, evaluation: Evaluation, images_per_second: float | None) -> dict[str, Any]:
-        """The row of the epoch that has just ended; extends the trajectory."""
+    def _row(
+        self, first: int, losses: Tensor, evaluation: Evaluation, images_per_second: float | None
+    ) -> dict[str, Any]:
+        """The row of the epoch from iteration ``first`` until now; extends the trajectory."""
         progress = self.progress
         progress.trajectory_sha256 = extend_trajectory(
             progress.trajectory_sha256, losses, weights_sha256(self.model)
         )
-        num_images = len(losses) * self.spec.recipe.batch_size
+        sizes = torch.tensor(self.passes.sizes(first, progress.iteration), dtype=torch.float64)
+        num_images = sizes.sum().item()
         return {
             "epoch": len(progress.epochs),
             "iteration": progress.iteration,
-            "learning_rate": self._learning_rate(progress.iteration - 1),
-            "train_loss": losses.double().mean().item(),
+            "learning_rate": self._learning_rate(progress.iteration - 1, first),
+            "train_loss": (losses.double() @ sizes).item() / num_images,
             "train_error": 1 - self.num_correct.sum().item() / num_images,
             "test_loss": evaluation.loss,
             "test_error": evaluation.error,
@@ -261,11 +264,12 @@ class _Run:
             "trajectory_sha256": progress.trajectory_sha256,
         }
 
-    def _update(self, numbers: Tensor, views: Tensor, position: int) -> None:
+    def _update(self, numbers: Tensor, views: Tensor, epoch_start: int) -> None:
         """One update; the loss and the number of right answers stay on the device."""
+        position = self.progress.iteration - epoch_start
         inputs, labels = self.images.train_batch(numbers, views)
         for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(self.progress.iteration)
+            group["lr"] = self._learning_rate(self.progress.iteration, epoch_start)
         with autocast(self.device, self.spec.precision):
             logits = self.model(inputs)
         loss = F.cross_entropy(logits.float(), labels)
@@ -275,14 +279,10 @@ class _Run:
         self.losses[position] = loss.detach()
         self.num_correct[position] = (logits.detach().argmax(dim=1) == labels).sum()
 
-    def _learning_rate(self, iteration: int) -> float:
-        return learning_rate(self.spec.recipe, iteration, self.spec.iterations, self.depth)
-
-    def _bounds_of_epoch(self) -> tuple[int, int]:
-        """First iteration of the current epoch and the first of the next."""
-        batch, size = self.spec.recipe.batch_size, self.images.num_train
-        number = self.progress.iteration * batch // size
-        return -(-number * size // batch), min(-(-(number + 1) * size // batch), self.spec.iterations)
+    def _learning_rate(self, iteration: int, epoch_start: int) -> float:
+        return learning_rate(
+            self.spec.recipe, iteration, self.spec.iterations, self.depth, epoch_start=epoch_start
+        )
 
     def _account_time(self) -> None:
         now = time.perf_counter()

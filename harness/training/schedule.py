@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from harness.config import Recipe, StepSchedule
+import math
+
+from harness.config import CosineSchedule, Recipe, StepSchedule
 
 __all__ = ["learning_rate"]
 
 
-def learning_rate(recipe: Recipe, iteration: int, num_iterations: int, depth: int) -> float:
+def learning_rate(
+    recipe: Recipe, iteration: int, num_iterations: int, depth: int, *, epoch_start: int | None = None
+) -> float:
     """The learning rate of one update.
 
     Args:
@@ -15,6 +19,7 @@ def learning_rate(recipe: Recipe, iteration: int, num_iterations: int, depth: in
         iteration: number of updates made before this one.
         num_iterations: length of the run; milestones and warm-up scale with it.
         depth: weighted layers of the network; the recipe may warm up deep ones.
+        epoch_start: first iteration of the epoch, for schedules that move once per epoch; else ``iteration``.
     """
     warmup = recipe.warmup
     if warmup is not None and depth >= warmup.min_depth:
@@ -26,6 +31,9 @@ def learning_rate(recipe: Recipe, iteration: int, num_iterations: int, depth: in
     if isinstance(schedule, StepSchedule):
         passed = sum(iteration >= round(fraction * num_iterations) for fraction in schedule.milestones)
         return peak * schedule.factor**passed
+    if isinstance(schedule, CosineSchedule):
+        moved = iteration if schedule.per == "iteration" or epoch_start is None else epoch_start
+        return peak * (1 + math.cos(math.pi * moved / num_iterations)) / 2
     rising = round(schedule.warmup * num_iterations)
     if iteration < rising:
         return peak * (iteration + 1) / rising

@@ -19,6 +19,7 @@ iterations = 80
 initialization = "he"
 
 [optimizer]
+kind = "sgd"
 learning_rate = 0.1
 momentum = 0.9
 

@@ -7,7 +7,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.config import Augmentation, Normalization, Optimizer, Precision, StepSchedule, Warmup
+from harness.config import (
+    Adam,
+    Augmentation,
+    CosineSchedule,
+    Normalization,
+    Precision,
+    Sgd,
+    StepSchedule,
+    Warmup,
+)
 from harness.data import synthetic
 from harness.errors import CheckpointError, InterruptedRunError, UsageError
 from harness.models import find
@@ -173,7 +182,7 @@ def test_run_that_was_interrupted_again_and_again_ends_with_the_same_bits(run, m
 
 
 def test_momentum_and_weight_decay_go_on_under_nesterov(run, make_spec):
-    optimizer = Optimizer(learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
+    optimizer = Sgd(learning_rate=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)
     spec = make_spec(recipe={"optimizer": optimizer})
     whole = run(spec)
     run.interrupt(spec, 5)
@@ -296,7 +305,7 @@ def is_finite(row):
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("rate", [pytest.param(1e20, id="at once"), pytest.param(1e6, id="in the end")])
 def test_run_whose_loss_is_not_finite_has_diverged(run, make_spec, precision, rate):
-    optimizer = Optimizer(learning_rate=rate, momentum=0.9, weight_decay=1e-4)
+    optimizer = Sgd(learning_rate=rate, momentum=0.9, weight_decay=1e-4)
     recipe = {"optimizer": optimizer, "schedule": CONSTANT, "iterations": 20}
     ear = Ear()
     outcome = run(make_spec(recipe=recipe, precision=precision), ear)
@@ -313,7 +322,7 @@ def test_run_whose_loss_is_not_finite_has_diverged(run, make_spec, precision, ra
 
 
 def test_run_whose_last_update_ruins_the_weights_has_diverged(run, make_spec):
-    recipe = {"optimizer": Optimizer(learning_rate=1e30), "schedule": CONSTANT, "iterations": 1}
+    recipe = {"optimizer": Sgd(learning_rate=1e30), "schedule": CONSTANT, "iterations": 1}
     outcome = run(make_spec(recipe=recipe))
     assert math.isfinite(outcome.epochs[0]["train_loss"])
     assert not math.isfinite(outcome.epochs[0]["test_loss"])
@@ -377,7 +386,7 @@ def test_training_is_what_plain_torch_does(run, make_spec, small_set, model, nes
     # a quarter of 8 is 2, so the third update has a tenth of the rate; and decay is strong enough to matter
     recipe = {
         "iterations": 8,
-        "optimizer": Optimizer(learning_rate=0.001, momentum=0.9, nesterov=nesterov, weight_decay=1.0),
+        "optimizer": Sgd(learning_rate=0.001, momentum=0.9, nesterov=nesterov, weight_decay=1.0),
         "schedule": StepSchedule(kind="steps", milestones=(0.25,), factor=0.1),
         "augmentation": Augmentation(pad=4, flip=True),
         "normalization": Normalization(kind="per-pixel-mean"),
@@ -399,7 +408,7 @@ def test_training_is_what_plain_torch_does(run, make_spec, small_set, model, nes
 
 
 def test_training_loss_and_error_are_those_of_the_mini_batches(run, make_spec, small_set):
-    spec = make_spec(recipe={"optimizer": Optimizer(learning_rate=0.001), "schedule": CONSTANT})
+    spec = make_spec(recipe={"optimizer": Sgd(learning_rate=0.001), "schedule": CONSTANT})
     _, losses, num_correct = independent_training(spec, small_set, [0.001] * 4)
     [row] = run.interrupt(spec, 4).progress["epochs"]
     assert row["train_loss"] == pytest.approx(sum(losses) / 4, abs=1e-4)
@@ -415,3 +424,29 @@ def test_deep_networks_are_warmed_up(run, make_spec):
 def test_training_reads_nothing_from_the_checkpoint_folder_but_its_own(run, make_spec):
     run.checkpoint.with_name(f".{run.checkpoint.name}.1.tmp").write_text("left over", encoding="utf-8")
     assert run(make_spec()).resumed_at == []
+
+
+@pytest.mark.parametrize(
+    "optimizer", [Adam(kind="adam", learning_rate=1e-3), Sgd(learning_rate=0.05)], ids=repr
+)
+@pytest.mark.parametrize("iteration", [1, 4, 6])
+def test_every_optimizer_goes_on_with_the_same_bits(run, make_spec, optimizer, iteration):
+    spec = make_spec(recipe={"optimizer": optimizer})
+    whole = run.once(spec)
+    run.interrupt(spec, iteration)
+    assert_same_bits(run(spec), whole)
+
+
+@pytest.mark.parametrize("iteration", [2, 4, 5])
+def test_kept_batches_end_passes_and_resume_with_the_same_bits(run, make_spec, iteration):
+    spec = make_spec(recipe={"last_batch": "keep"})  # 60 images: batches of 16, 16, 16 and 12
+    whole = run.once(spec)
+    assert [row["iteration"] for row in whole.epochs] == [4, 8, 10]
+    run.interrupt(spec, iteration)
+    assert_same_bits(run(spec), whole)
+
+
+def test_cosine_schedule_per_epoch_is_recorded_at_the_start_of_each_epoch(run, make_spec):
+    spec = make_spec(recipe={"last_batch": "keep", "schedule": CosineSchedule(kind="cosine", per="epoch")})
+    rates = [row["learning_rate"] for row in run(spec).epochs]
+    assert rates == pytest.approx([0.05 * (1 + math.cos(math.pi * moved / 10)) / 2 for moved in (0, 4, 8)])

@@ -1,8 +1,9 @@
+import math
 from itertools import pairwise
 
 import pytest
 
-from harness.config import LinearSchedule, Optimizer, StepSchedule, Warmup, load_recipe
+from harness.config import CosineSchedule, LinearSchedule, Sgd, StepSchedule, Warmup, load_recipe
 from harness.training.schedule import learning_rate
 
 PAPER = load_recipe("paper")
@@ -49,7 +50,7 @@ def test_warmup_scales_with_the_length_of_the_run(iteration, expected):
 
 def test_factor_applies_once_for_each_milestone(make_recipe):
     recipe = make_recipe(
-        optimizer=Optimizer(learning_rate=8.0),
+        optimizer=Sgd(learning_rate=8.0),
         schedule=StepSchedule(kind="steps", milestones=(0.2, 0.4, 0.8), factor=0.5),
     )
     rates = [learning_rate(recipe, iteration, 10, 20) for iteration in range(10)]
@@ -68,7 +69,7 @@ def linear(make_recipe):
 
     def make(warmup):
         return make_recipe(
-            optimizer=Optimizer(learning_rate=1.0), schedule=LinearSchedule(kind="linear", warmup=warmup)
+            optimizer=Sgd(learning_rate=1.0), schedule=LinearSchedule(kind="linear", warmup=warmup)
         )
 
     return make
@@ -99,3 +100,43 @@ def test_linear_schedule_is_monotone_on_either_side_of_its_peak(num_iterations):
 def test_linear_schedule_never_exceeds_its_peak(num_iterations):
     rates = [learning_rate(SHORT, iteration, num_iterations, 20) for iteration in range(num_iterations)]
     assert max(rates) <= 0.2
+
+
+def test_cosine_schedule_falls_from_the_peak_to_nothing(make_recipe):
+    recipe = make_recipe(schedule=CosineSchedule(kind="cosine", per="iteration"))
+    rates = [learning_rate(recipe, iteration, 4, 20) for iteration in range(4)]
+    root = math.sqrt(0.5)
+    assert rates == pytest.approx([0.05, 0.05 * (1 + root) / 2, 0.025, 0.05 * (1 - root) / 2])
+
+
+def test_cosine_schedule_per_epoch_stands_still_within_one(make_recipe):
+    recipe = make_recipe(schedule=CosineSchedule(kind="cosine", per="epoch"))
+    rates = [learning_rate(recipe, iteration, 8, 20, epoch_start=4) for iteration in (4, 5, 6, 7)]
+    assert rates == pytest.approx([0.025] * 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs_and_rates", "per_epoch"),
+    [
+        ("akamaster", {0: 0.1, 99: 0.1, 100: 0.01, 149: 0.01, 150: 0.001, 199: 0.001}, 391),
+        ("alvarobartt", {81: 0.1, 82: 0.01, 122: 0.01, 123: 0.001, 163: 0.001}, 391),
+        ("torchdistill", {90: 0.1, 91: 0.01, 135: 0.01, 136: 0.001, 181: 0.001}, 782),
+        ("yunjey", {19: 1e-3, 20: 1e-3 / 3, 40: 1e-3 / 9, 60: 1e-3 / 27, 79: 1e-3 / 27}, 500),
+        ("kuangliu", {0: 0.1, 100: 0.05, 199: 0.05 * (1 + math.cos(math.pi * 199 / 200))}, 391),
+        ("chenyaofo", {0: 0.1, 1: 0.099994, 2: 0.099975, 100: 0.05}, 196),
+    ],
+)
+def test_recipes_of_others_change_at_the_epochs_they_state(name, epochs_and_rates, per_epoch):
+    recipe = load_recipe(name)
+    assert recipe.epochs is not None
+    total = recipe.num_iterations()
+    assert total == per_epoch * round(recipe.epochs)
+    for epoch, rate in epochs_and_rates.items():
+        for iteration in (epoch * per_epoch, (epoch + 1) * per_epoch - 1):
+            found = learning_rate(recipe, iteration, total, 20, epoch_start=epoch * per_epoch)
+            assert found == pytest.approx(rate, rel=1e-5)
+
+
+def test_akamaster_spends_the_first_epoch_of_deep_networks_at_a_tenth():
+    recipe = load_recipe("akamaster")
+    assert [learning_rate(recipe, iteration, 78_200, 110) for iteration in (0, 390, 391)] == [0.01, 0.01, 0.1]

@@ -1,0 +1,49 @@
+"""The published numbers, against the paper's own table and figure."""
+
+import pytest
+
+from harness.claims import claims
+from harness.config import recipe_names
+from harness.paper import FIGURE6_FINAL_TEST_ERROR_PERCENT, TABLE6_TEST_ERROR_PERCENT
+
+CLAIMS = claims()
+
+
+@pytest.mark.parametrize(("depth", "error"), TABLE6_TEST_ERROR_PERCENT.items())
+def test_residual_networks_of_the_paper_are_those_of_table_6(depth, error):
+    claim = CLAIMS[f"he2015-resnet{depth}"]
+    assert (claim.model, claim.test_error_percent, claim.recipe) == (f"resnet{depth}", error, "paper")
+    assert not claim.read_from_figure
+
+
+@pytest.mark.parametrize(("depth", "error"), FIGURE6_FINAL_TEST_ERROR_PERCENT.items())
+def test_plain_networks_of_the_paper_are_marked_as_read_from_the_figure(depth, error):
+    claim = CLAIMS[f"he2015-plain{depth}"]
+    assert (claim.model, claim.test_error_percent, claim.selection) == (f"plain{depth}", error, "last")
+    assert claim.read_from_figure
+
+
+@pytest.mark.parametrize(
+    ("key", "accuracy", "selection"),
+    [
+        ("akamaster-resnet20", 91.73, "best-on-test"),
+        ("akamaster-resnet32", 92.63, "best-on-test"),
+        ("akamaster-resnet44", 93.10, "best-on-test"),
+        ("akamaster-resnet56", 93.39, "best-on-test"),
+        ("akamaster-resnet110", 93.68, "best-on-test"),
+        ("kuangliu-resnet18", 93.02, "best-on-test"),
+        ("kuangliu-vgg16", 92.64, "best-on-test"),
+        ("chenyaofo-resnet20", 92.60, "best-on-test"),
+        ("torchdistill-resnet20", 91.92, "best-on-test"),
+        ("pytorchcv-resnet20", 94.03, "unknown"),
+    ],
+)
+def test_references_are_quoted_as_they_state(key, accuracy, selection):
+    assert 100 - CLAIMS[key].test_error_percent == pytest.approx(accuracy)
+    assert CLAIMS[key].selection == selection
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_every_claim_names_a_recipe_that_exists_or_none_and_where_it_is_stated(claim):
+    assert claim.recipe is None or claim.recipe in recipe_names()
+    assert claim.stated_in
