@@ -343,19 +343,27 @@ def data_verify(*, as_json: Json = False) -> None:
 
 @models_app.command("list")
 def models_list(*, as_json: Json = False) -> None:
-    """List every model that can be trained."""
+    """List every model that can be trained, and what was changed in those of others."""
     from harness.console import new_table, print_json, stdout
     from harness.models import models
 
-    columns = ("key", "family", "depth", "shortcut", "source", "licence")
-    rows = [{name: getattr(entry, name) for name in columns} for entry in models().values()]
+    entries = models().values()
     if as_json:
-        print_json(models=rows)
+        columns = (
+            "key", "family", "depth", "shortcut", "source", "distribution", "version", "licence", "adapted",
+        )  # fmt: skip
+        print_json(models=[{name: getattr(entry, name) for name in columns} for entry in entries])
         return
-    table = new_table(*columns)
-    for row in rows:
-        table.add_row(*(str(row[name]) for name in columns))
+    notes = list(dict.fromkeys(entry.adapted for entry in entries if entry.adapted))
+    table = new_table("key", "family", "depth", "shortcut", "source", "licence", "adapted")
+    table.columns[0].no_wrap = True  # a key that is cut short cannot be typed again
+    for entry in entries:
+        note = f"[{notes.index(entry.adapted) + 1}]" if entry.adapted else ""
+        row = (entry.key, entry.family, str(entry.depth), entry.shortcut, entry.origin, entry.licence, note)
+        table.add_row(*row)
     stdout.print(table)
+    for number, note in enumerate(notes, start=1):
+        stdout.print(f"[{number}] {note}", markup=False)
 
 
 @results_app.command("list")

@@ -7,6 +7,7 @@
     ├── DataError                     the data set cannot be had or is not the data set
     │   ├── SourceError               one source of it failed; the next one is tried
     │   └── DigestError               bytes that are not what their digest says
+    ├── ModelError                    a model cannot be had or breaks the contract
     ├── RecordError                   a results file is broken, or a record breaks its schema
     ├── CheckpointError               a checkpoint does not belong to the run, or is broken
     └── InterruptedRunError           exit code 130: a run was told to stop, and left a checkpoint
@@ -26,6 +27,7 @@ __all__ = [
     "DigestError",
     "HarnessError",
     "InterruptedRunError",
+    "ModelError",
     "RecordError",
     "SourceError",
     "UnknownNameError",
@@ -75,6 +77,10 @@ class SourceError(DataError):
 
 class DigestError(DataError):
     """Bytes that are not what their digest says."""
+
+
+class ModelError(HarnessError):
+    """A model cannot be had, or breaks the contract of the catalogue."""
 
 
 class RecordError(HarnessError):

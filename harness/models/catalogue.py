@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from harness.errors import UnknownNameError
+from harness.models.distributions import import_distribution, installed_version
 from harness.paper import BLOCKS_PER_STAGE
 
 if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["ModelEntry", "find", "models"]
+
+Family = Literal["resnet", "plain"]
+Option = Literal["A", "B", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +26,37 @@ class ModelEntry:
 
     key: str
     """The name used on the command line and in records."""
-    source: str
+    source: Literal["ours", "pypi"]
+    distribution: str | None = None
+    """What to install with pip; None for ours."""
     licence: str
-    family: Literal["resnet", "plain"]
+    """Of the code, as an SPDX identifier."""
+    family: Family
     depth: int
     """Weighted layers on the main path."""
-    shortcut: Literal["A", "B", "none"]
+    shortcut: Option
+    """Where dimensions grow: padding (A) or projection (B); none in a plain network."""
+    adapted: str = ""
+    """What was changed in what is distributed, and why; empty where nothing was."""
     build: Callable[[], nn.Module]
-    """Makes a new network from images (N, 3, 32, 32) to logits (N, 10), freshly initialised."""
+    """Makes a new network from images (N, 3, 32, 32) to logits (N, 10), freshly initialised.
+
+    Raises `ModelError` where the distribution is not installed.
+    """
+
+    @property
+    def version(self) -> str | None:
+        """The installed version of the distribution; None for ours, and where it is not installed."""
+        return installed_version(self.distribution) if self.distribution else None
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for people: ``ours``, ``timm 1.0.31``, ``timm, not installed``."""
+        if self.distribution is None:
+            return self.source
+        return (
+            f"{self.distribution} {self.version}" if self.version else f"{self.distribution}, not installed"
+        )
 
 
 def models() -> dict[str, ModelEntry]:
@@ -48,29 +76,98 @@ def find(key: str) -> ModelEntry:
         raise UnknownNameError("model", key, _CATALOGUE) from None
 
 
-def _ours(depth: int, shortcut: Literal["A", "B", "none"]) -> ModelEntry:
+_OPTIONS: tuple[Option, ...] = ("A", "B", "none")
+
+_LICENCES = {"torchvision": "BSD-3-Clause", "timm": "Apache-2.0"}
+"""Of the packages; the module ``harness.models.<package>_resnet`` builds their networks."""
+
+_COMPOSED_DEPTHS = (20, 32, 44, 56, 110)
+
+_COMPOSED: dict[Option, str] = {
+    "A": "; and where dimensions grow it gets our shortcut of option A, because it has projections only",
+    "B": "",
+    "none": "; and every shortcut is replaced by zero, because it has no plain network",
+}
+
+
+def _adapted(distribution: str, option: Option) -> str:
+    return (
+        f"{distribution}'s ResNet and BasicBlock get a 3x3 stem with stride 1 and no max pooling, and three stages "
+        f"of 16, 32 and 64 channels, because it ships no network for 32x32 images{_COMPOSED[option]}."
+    )
+
+
+def _name(depth: int, option: Option) -> str:
+    return f"{_family(option)}{depth}{'-b' if option == 'B' else ''}"
+
+
+def _family(option: Option) -> Family:
+    return "plain" if option == "none" else "resnet"
+
+
+def _ours(depth: int, option: Option) -> ModelEntry:
     def build() -> nn.Module:
         from harness.models.resnet import CifarResNet
 
-        if shortcut == "none":
+        if option == "none":
             return CifarResNet(depth, residual=False)
-        return CifarResNet(depth, shortcut=shortcut)
+        return CifarResNet(depth, shortcut=option)
 
-    family: Literal["resnet", "plain"] = "plain" if shortcut == "none" else "resnet"
     return ModelEntry(
-        key=f"{family}{depth}{'-b' if shortcut == 'B' else ''}",
-        source="harness.models.resnet",
+        key=_name(depth, option),
+        source="ours",
         licence="MIT",
-        family=family,
+        family=_family(option),
         depth=depth,
-        shortcut=shortcut,
+        shortcut=option,
         build=build,
     )
 
 
-_SHORTCUTS: tuple[Literal["A", "B", "none"], ...] = ("A", "B", "none")
-_CATALOGUE = {
-    entry.key: entry
-    for shortcut in _SHORTCUTS
-    for entry in (_ours(depth, shortcut) for depth in BLOCKS_PER_STAGE)
-}
+def _as_shipped(distribution: str) -> ModelEntry:
+    return ModelEntry(
+        key=f"{distribution}-resnet18",
+        source="pypi",
+        distribution=distribution,
+        licence=_LICENCES[distribution],
+        family="resnet",
+        depth=18,
+        shortcut="B",
+        build=_builder(distribution, "resnet18"),
+    )
+
+
+def _composed(distribution: str, depth: int, option: Option) -> ModelEntry:
+    return ModelEntry(
+        key=f"{distribution}-{_name(depth, option)}",
+        source="pypi",
+        distribution=distribution,
+        licence=_LICENCES[distribution],
+        family=_family(option),
+        depth=depth,
+        shortcut=option,
+        adapted=_adapted(distribution, option),
+        build=_builder(distribution, "cifar_resnet", depth, None if option == "none" else option),
+    )
+
+
+def _builder(distribution: str, function: str, *arguments: object) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        import_distribution(distribution)
+        module = import_module(f"harness.models.{distribution}_resnet")
+        network: nn.Module = getattr(module, function)(*arguments)
+        return network
+
+    return build
+
+
+def _entries() -> Iterator[ModelEntry]:
+    yield from (_ours(depth, option) for option in _OPTIONS for depth in BLOCKS_PER_STAGE)
+    for distribution in _LICENCES:
+        yield _as_shipped(distribution)
+        yield from (
+            _composed(distribution, depth, option) for option in _OPTIONS for depth in _COMPOSED_DEPTHS
+        )
+
+
+_CATALOGUE = {entry.key: entry for entry in _entries()}

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -91,11 +92,29 @@ def test_named_models_filter_and_join(harness: Harness, tmp_path: Path) -> None:
     assert [(row["model"], row["seed"]) for row in rows] == [("plain20", 7), ("resnet32", 7)]
 
 
-def test_models_list_names_every_depth(harness: Harness) -> None:
+def test_models_list_as_json_has_every_field_of_every_model(harness: Harness) -> None:
     _, out, _ = harness("models", "list", "--json")
-    keys = {row["key"] for row in json.loads(out)["models"]}
+    rows = json.loads(out)["models"]
     depths = (20, 32, 44, 56, 110, 1202)
-    assert keys == {key for n in depths for key in (f"resnet{n}", f"resnet{n}-b", f"plain{n}")}
+    ours = {row["key"] for row in rows if row["source"] == "ours"}
+    assert ours == {key for n in depths for key in (f"resnet{n}", f"resnet{n}-b", f"plain{n}")}
+    row = {row["key"]: row for row in rows}["timm-plain20"]
+    assert row.pop("adapted").startswith("timm's ResNet")
+    assert row == {
+        "key": "timm-plain20", "family": "plain", "depth": 20, "shortcut": "none", "source": "pypi",
+        "distribution": "timm", "version": metadata.version("timm"), "licence": "Apache-2.0",
+    }  # fmt: skip
+
+
+def test_models_list_says_where_a_model_comes_from_and_what_was_changed(harness: Harness) -> None:
+    _, out, _ = harness("models", "list")
+    lines = {line.split()[0]: line.split() for line in out.splitlines()}
+    version = metadata.version("torchvision")
+    assert lines["resnet20"] == ["resnet20", "resnet", "20", "A", "ours", "MIT"]
+    assert lines["torchvision-resnet18"][3:] == ["B", "torchvision", version, "BSD-3-Clause"]
+    note = lines["torchvision-plain20"][-1]
+    assert lines[note][1] == "torchvision's"
+    assert "replaced by zero" in " ".join(lines[note])
 
 
 def test_an_empty_store_says_what_to_run(harness: Harness, tmp_path: Path) -> None:

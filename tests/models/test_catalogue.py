@@ -1,10 +1,19 @@
+import re
+import subprocess
+import sys
+from importlib import metadata
+
 import pytest
 import torch
 from torch import nn
 
-from harness.errors import UnknownNameError
+from harness.errors import ModelError, UnknownNameError
 from harness.models import find, models
+from harness.models.composition import ZeroShortcut
 from harness.models.resnet import PadShortcut, ProjectionShortcut
+
+PACKAGES = ("torchvision", "timm")
+FROM_PACKAGES = [key for key, entry in models().items() if entry.source == "pypi"]
 
 
 def build_without_data(key):
@@ -12,8 +21,10 @@ def build_without_data(key):
         return find(key).build()
 
 
-def test_catalogue_has_every_depth_of_the_paper_in_three_kinds():
-    kinds = [(entry.family, entry.shortcut, entry.depth) for entry in models().values()]
+def test_ours_are_every_depth_of_the_paper_in_three_kinds():
+    kinds = [
+        (entry.family, entry.shortcut, entry.depth) for entry in models().values() if entry.source == "ours"
+    ]
     expected = [
         (*kind, depth)
         for kind in (("resnet", "A"), ("resnet", "B"), ("plain", "none"))
@@ -30,6 +41,10 @@ def test_catalogue_has_every_depth_of_the_paper_in_three_kinds():
         ("plain20", "plain", 20, "none"),
         ("resnet1202", "resnet", 1202, "A"),
         ("plain110", "plain", 110, "none"),
+        ("torchvision-resnet18", "resnet", 18, "B"),
+        ("torchvision-resnet20", "resnet", 20, "A"),
+        ("timm-resnet56-b", "resnet", 56, "B"),
+        ("timm-plain110", "plain", 110, "none"),
     ],
 )
 def test_key_names_family_depth_and_shortcut(key, family, depth, shortcut):
@@ -48,16 +63,32 @@ def test_depth_counts_the_weighted_layers_of_the_main_path(key):
     weighted = [
         name
         for name, module in build_without_data(key).named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and "shortcut" not in name
+        if isinstance(module, nn.Conv2d | nn.Linear) and not {"shortcut", "downsample"} & set(name.split("."))
     ]
     assert len(weighted) == find(key).depth
 
 
 @pytest.mark.parametrize(
-    ("key", "num_pads", "num_projections"), [("resnet20", 2, 0), ("resnet20-b", 0, 2), ("plain20", 0, 0)]
+    ("key", "num_pads", "num_projections", "num_zeros"),
+    [
+        ("resnet20", 2, 0, 0),
+        ("resnet20-b", 0, 2, 0),
+        ("plain20", 0, 0, 0),
+        *(
+            (f"{package}-{name}", *counts)
+            for package in PACKAGES
+            for name, counts in {
+                "resnet20": (2, 0, 0),
+                "resnet20-b": (0, 2, 0),
+                "plain20": (0, 0, 9),
+                "plain56": (0, 0, 27),
+            }.items()
+        ),
+    ],
 )
-def test_shortcut_is_the_one_that_the_entry_names(key, num_pads, num_projections):
+def test_shortcut_is_the_one_that_the_entry_names(key, num_pads, num_projections, num_zeros):
     modules = list(build_without_data(key).modules())
+    assert sum(isinstance(module, ZeroShortcut) for module in modules) == num_zeros
     assert sum(isinstance(module, PadShortcut) for module in modules) == num_pads
     assert sum(isinstance(module, ProjectionShortcut) for module in modules) == num_projections
 
@@ -67,9 +98,13 @@ def test_catalogue_cannot_be_changed_from_outside():
     assert "resnet20" in models()
 
 
-def test_each_build_is_a_new_network():
-    first, second = find("resnet20").build(), find("resnet20").build()
-    assert {id(p) for p in first.parameters()}.isdisjoint(id(p) for p in second.parameters())
+@pytest.mark.parametrize("key", ["resnet20", *(key for key in FROM_PACKAGES if "18" in key or "20" in key)])
+def test_each_build_is_a_new_network(key):
+    first, second = find(key).build(), find(key).build()
+    tensors = [{id(t) for t in [*network.parameters(), *network.buffers()]} for network in (first, second)]
+    modules = [{id(module) for module in network.modules()} for network in (first, second)]
+    assert tensors[0].isdisjoint(tensors[1])
+    assert modules[0].isdisjoint(modules[1])
     assert not torch.equal(first.conv1.weight, second.conv1.weight)
 
 
@@ -77,3 +112,70 @@ def test_each_build_is_a_new_network():
 def test_unknown_key_is_told_the_nearest(key, hint):
     with pytest.raises(UnknownNameError, match=f"no model named '{key}'; did you mean .*{hint}"):
         find(key)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_package_has_its_resnet18_and_the_paper_s_networks(package):
+    depths = (20, 32, 44, 56, 110)
+    expected = {f"{package}-resnet18"}
+    expected |= {f"{package}-{name}" for n in depths for name in (f"resnet{n}", f"resnet{n}-b", f"plain{n}")}
+    assert {key for key in FROM_PACKAGES if find(key).distribution == package} == expected
+
+
+@pytest.mark.parametrize("key", models())
+def test_only_what_is_composed_is_adapted_and_says_why_in_one_sentence(key):
+    entry = find(key)
+    if entry.source == "ours" or entry.depth == 18:
+        assert entry.adapted == ""
+    else:
+        assert re.fullmatch(r"[^.]+ because [^.]+\.", entry.adapted)
+        assert entry.adapted.startswith(entry.distribution)
+        assert ("option A" in entry.adapted) == (entry.shortcut == "A")
+        assert ("replaced by zero" in entry.adapted) == (entry.family == "plain")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_licence_is_the_one_that_the_installed_package_states(package):
+    about = metadata.metadata(package)
+    stated = f"{about['License']} {about['License-Expression']} {about.get_all('Classifier')}"
+    assert find(f"{package}-resnet20").licence.split("-")[0] in stated
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_version_is_the_installed_one(package):
+    entry = find(f"{package}-resnet20")
+    assert entry.version == metadata.version(package)
+    assert entry.origin == f"{package} {metadata.version(package)}"
+
+
+def test_ours_comes_from_no_distribution():
+    entry = find("resnet20")
+    assert (entry.source, entry.distribution, entry.version, entry.origin) == ("ours", None, None, "ours")
+
+
+@pytest.mark.parametrize(
+    "key", ["torchvision-resnet18", "torchvision-plain20", "timm-resnet18", "timm-resnet20"]
+)
+def test_missing_distribution_is_named_with_its_remedy(key, monkeypatch):
+    entry = find(key)
+
+    def nothing(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", nothing)
+    monkeypatch.setitem(sys.modules, entry.distribution, None)
+    message = f"{entry.distribution} is not installed; install it with: pip install {entry.distribution}"
+    with pytest.raises(ModelError, match=message):
+        entry.build()
+    assert entry.version is None
+    assert entry.origin == f"{entry.distribution}, not installed"
+
+
+def test_reading_the_catalogue_imports_neither_torch_nor_the_packages():
+    code = (
+        "import sys; from harness.models import models; "
+        "assert all(entry.origin and entry.adapted is not None for entry in models().values()); "
+        "sys.exit(', '.join({'torch', 'torchvision', 'timm', 'numpy'} & set(sys.modules)) or 0)"
+    )
+    process = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (process.returncode, process.stderr) == (0, "")

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.models import find
+from harness.models import find, models
 from harness.models.cost import num_macs, num_parameters
 from harness.paper import PARAMETERS_MILLION
 
@@ -78,6 +78,33 @@ def test_macs_of_20_layers(key, macs):
 @pytest.mark.parametrize("depth", [32, 56, 110])
 def test_macs_of_deeper_networks(depth):
     assert num_macs(on_meta(f"resnet{depth}")) == macs_by_hand(NUM_BLOCKS[depth], projections=False)
+
+
+COMPOSED = [key for key, entry in models().items() if entry.adapted]
+
+
+@pytest.mark.parametrize("key", COMPOSED)
+def test_networks_composed_of_other_classes_cost_what_the_paper_s_do(key):
+    entry, model = find(key), on_meta(key)
+    projections = entry.shortcut == "B"
+    assert num_parameters(model) == parameters_by_hand(NUM_BLOCKS[entry.depth], projections=projections)
+    assert num_macs(model) == macs_by_hand(NUM_BLOCKS[entry.depth], projections=projections)
+
+
+@pytest.mark.parametrize("key", ["torchvision-resnet18", "timm-resnet18"])
+def test_cost_of_resnet18_as_shipped(key):
+    # the counts that both packages state for 1000 classes, with 10: 11,689,512 - 990 * 513
+    model = on_meta(key)
+    assert num_parameters(model) == 11_689_512 - 990 * 513 == 11_181_642
+    assert num_macs(model) == 37_016_576
+
+
+@pytest.mark.parametrize(
+    "key", ["torchvision-resnet20", "torchvision-plain20", "timm-resnet18", "timm-resnet20-b"]
+)
+def test_cost_is_the_same_with_weights_and_without(key):
+    model = find(key).build()
+    assert (num_parameters(model), num_macs(model)) == (num_parameters(on_meta(key)), num_macs(on_meta(key)))
 
 
 def test_frozen_parameters_are_not_counted():
