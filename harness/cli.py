@@ -253,6 +253,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     """Do what is to do, show the summary, and leave with the exit code."""
     from harness.console import announce, stderr, this_program
     from harness.execution.local import execute
+    from harness.execution.networks import fetch_networks
     from harness.progress import observe_runs
 
     announce(session)
@@ -260,6 +261,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     if not jobs:
         _report(session, as_json=as_json)
         return
+    jobs = fetch_networks(jobs, session.environment, lambda text: stderr.print(text, markup=False))
     if data != "synthetic":
         _load_cifar10("auto" if data == "cifar10" else data)
     with observe_runs(session.planned, session.num_workers) as observer:
@@ -352,7 +354,14 @@ def models_list(*, as_json: Json = False) -> None:
         columns = (
             "key", "family", "depth", "shortcut", "source", "distribution", "version", "licence", "adapted",
         )  # fmt: skip
-        print_json(models=[{name: getattr(entry, name) for name in columns} for entry in entries])
+        pinned = ("repository", "commit", "path", "sha256")
+        print_json(
+            models=[
+                {name: getattr(entry, name) for name in columns}
+                | {name: getattr(entry.upstream, name, None) for name in pinned}
+                for entry in entries
+            ]
+        )
         return
     notes = list(dict.fromkeys(entry.adapted for entry in entries if entry.adapted))
     table = new_table("key", "family", "depth", "shortcut", "source", "licence", "adapted")
@@ -364,6 +373,29 @@ def models_list(*, as_json: Json = False) -> None:
     stdout.print(table)
     for number, note in enumerate(notes, start=1):
         stdout.print(f"[{number}] {note}", markup=False)
+
+
+@models_app.command("fetch")
+def models_fetch(
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys of the catalogue. Default: all.")] = None,
+) -> None:
+    """Get the code of networks from other repositories, each at its pinned commit, and verify it."""
+    from harness.console import stderr, stdout
+    from harness.errors import ModelError
+    from harness.models import find, models
+    from harness.models.upstream import fetch
+
+    entries = [find(key) for key in keys] if keys else list(models().values())
+    files = dict.fromkeys(entry.upstream for entry in entries if entry.upstream is not None)
+    failures = 0
+    for file in files:
+        try:
+            stdout.print(f"{file.repository} at {file.commit}: {fetch(file)}", markup=False)
+        except ModelError as error:
+            failures += 1
+            stderr.print(str(error), markup=False)
+    if failures:
+        raise ModelError(f"{failures} of {len(files)} files cannot be had; each is named above")
 
 
 @results_app.command("list")

@@ -71,6 +71,12 @@ class Environment:
             fields += [self.cpu_capability, str(self.threads), platform.machine()]
         return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
 
+    def fingerprint_with(self, model_source: str) -> str:
+        """The fingerprint of a run whose network comes from elsewhere: its version can change the bits too."""
+        if model_source == "ours":
+            return self.fingerprint
+        return hashlib.sha256(f"{self.fingerprint}/{model_source}".encode()).hexdigest()
+
     def columns(self) -> dict[str, object]:
         """The fields by name."""
         return asdict(self)

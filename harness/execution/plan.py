@@ -107,7 +107,8 @@ def run_id(spec: RunSpec, environment: Environment) -> str:
 
     It is also a file name, so anything but letters, digits, dot and hyphen in it becomes a hyphen.
     """
-    name = f"{spec.model}-{spec.recipe.name}-s{spec.seed}-{spec.sha256[:8]}-{environment.fingerprint[:8]}"
+    place = environment.fingerprint_with(find(spec.model).origin)
+    name = f"{spec.model}-{spec.recipe.name}-s{spec.seed}-{spec.sha256[:8]}-{place[:8]}"
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name)
 
 
@@ -144,7 +145,7 @@ def _look_up(name: str, store: Store) -> tuple[State, str, int]:
         done = iterations_done(checkpoint)
         return "interrupted", f"goes on after iteration {done:,}", done
     if row is not None:
-        return "failed", f"failed before: {row['reason']}", 0
+        return "failed", f"{row['status']} before: {row['reason']}", 0
     return "new", "", 0
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from harness import allocator
 from harness.config import RunSpec
 from harness.errors import HarnessError, InterruptedRunError
+from harness.models import find
 from harness.records import Store
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _run(job: Job, line: _Line, allocator_state: str) -> Ended:
         return Ended("busy", "another process is at this run")
     try:
         row = store.local_run(job.run_id)
-        if row is None or row["status"] == "failed":
+        if row is None or row["status"] in {"failed", "skipped"}:
             row = _train_and_record(job, line, allocator_state, store)
         checkpoint.unlink(missing_ok=True)
         lock_file = Path(lock.lock_file)
@@ -184,7 +185,7 @@ def _train_and_record(job: Job, line: _Line, allocator_state: str, store: Store)
     row = {
         **_what_was_asked(job),
         **_what_came_of_it(outcome, images),
-        **_where_it_ran(here),
+        **_where_it_ran(job, here),
         "peak_memory_bytes": _peak_memory_bytes(device),
         "started_at": started_at,
         "finished_at": datetime.now(UTC),
@@ -194,15 +195,17 @@ def _train_and_record(job: Job, line: _Line, allocator_state: str, store: Store)
     return row
 
 
-def failed_row(job: Job, here: Environment, reason: str, started_at: datetime) -> dict[str, Any]:
-    """The record of a run that ended in an error."""
+def failed_row(
+    job: Job, here: Environment, reason: str, started_at: datetime, *, status: str = "failed"
+) -> dict[str, Any]:
+    """The record of a run that ended in an error, or was ``skipped`` because its network cannot be had."""
     from harness.records import KINDS
 
     row: dict[str, Any] = dict.fromkeys(KINDS["runs"].names)
     return row | {
         **_what_was_asked(job),
-        **_where_it_ran(here),
-        "status": "failed",
+        **_where_it_ran(job, here),
+        "status": status,
         "reason": reason,
         "resumed_at": [],
         "started_at": started_at,
@@ -249,8 +252,9 @@ def _what_came_of_it(outcome: Outcome, images: ImageSet) -> dict[str, Any]:
     }
 
 
-def _where_it_ran(here: Environment) -> dict[str, Any]:
-    return {"environment_sha256": here.fingerprint, **here.columns()}
+def _where_it_ran(job: Job, here: Environment) -> dict[str, Any]:
+    origin = find(job.spec.model).origin
+    return {"model_source": origin, "environment_sha256": here.fingerprint_with(origin), **here.columns()}
 
 
 def _predictions(run_id: str, outcome: Outcome, images: ImageSet) -> Any:

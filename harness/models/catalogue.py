@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Literal
+from importlib import import_module, resources
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.errors import UnknownNameError
 from harness.models.distributions import import_distribution, installed_version
+from harness.models.upstream import UpstreamFile, load_module
 from harness.paper import BLOCKS_PER_STAGE
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelEntry", "find", "models"]
 
-Family = Literal["resnet", "plain"]
+Family = Literal["resnet", "plain", "vgg"]
 Option = Literal["A", "B", "none"]
 
 
@@ -26,32 +28,38 @@ class ModelEntry:
 
     key: str
     """The name used on the command line and in records."""
-    source: Literal["ours", "pypi"]
+    source: Literal["ours", "pypi", "git"]
     distribution: str | None = None
-    """What to install with pip; None for ours."""
+    """What to install with pip; None for others."""
+    upstream: UpstreamFile | None = None
+    """The file of a git repository; None for others."""
     licence: str
     """Of the code, as an SPDX identifier."""
     family: Family
     depth: int
     """Weighted layers on the main path."""
-    shortcut: Option
-    """Where dimensions grow: padding (A) or projection (B); none in a plain network."""
+    shortcut: Literal["A", "B", "3x3", "none"]
+    """Where dimensions grow: padding (A), projection by a 1x1 (B) or 3x3 convolution, or none."""
     adapted: str = ""
     """What was changed in what is distributed, and why; empty where nothing was."""
     build: Callable[[], nn.Module]
     """Makes a new network from images (N, 3, 32, 32) to logits (N, 10), freshly initialised.
 
-    Raises `ModelError` where the distribution is not installed.
+    Raises `ModelError` where the distribution is not installed, or the file is not on this machine.
     """
 
     @property
     def version(self) -> str | None:
-        """The installed version of the distribution; None for ours, and where it is not installed."""
+        """The installed version of the distribution, or the commit; None for ours, and where nothing is installed."""
+        if self.upstream is not None:
+            return self.upstream.commit
         return installed_version(self.distribution) if self.distribution else None
 
     @property
     def origin(self) -> str:
-        """Where it comes from, for people: ``ours``, ``timm 1.0.31``, ``timm, not installed``."""
+        """Where it comes from: ``ours``, ``timm 1.0.31``, ``timm, not installed``, ``OWNER/NAME@0123456789``."""
+        if self.upstream is not None:
+            return f"{self.upstream.name.replace('+', '/')}@{self.upstream.commit[:10]}"
         if self.distribution is None:
             return self.source
         return (
@@ -161,6 +169,45 @@ def _builder(distribution: str, function: str, *arguments: object) -> Callable[[
     return build
 
 
+def _of_repositories() -> Iterator[ModelEntry]:
+    text = resources.files("harness.models").joinpath("upstream.toml").read_text(encoding="utf-8")
+    for listed in tomllib.loads(text)["models"]:
+        file = UpstreamFile(**{name: listed[name] for name in ("repository", "commit", "path", "sha256")})
+        for depth in listed["depths"]:
+            yield ModelEntry(
+                key=listed["key"].format(depth=depth),
+                source="git",
+                upstream=file,
+                licence=listed["licence"],
+                family=listed["family"],
+                depth=depth,
+                shortcut=listed["shortcut"],
+                adapted=listed.get("adapted", ""),
+                build=_caller(
+                    file,
+                    listed["call"].format(depth=depth),
+                    listed.get("arguments", {}),
+                    classes_only=listed.get("classes_only", False),
+                ),
+            )
+
+
+def _caller(
+    file: UpstreamFile, function: str, arguments: Mapping[str, Any], *, classes_only: bool
+) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        module = load_module(file, classes_only=classes_only)
+        # a text that begins with @ names something in the same module
+        given = {
+            name: getattr(module, value[1:]) if isinstance(value, str) and value.startswith("@") else value
+            for name, value in arguments.items()
+        }
+        network: nn.Module = getattr(module, function)(**given)
+        return network
+
+    return build
+
+
 def _entries() -> Iterator[ModelEntry]:
     yield from (_ours(depth, option) for option in _OPTIONS for depth in BLOCKS_PER_STAGE)
     for distribution in _LICENCES:
@@ -168,6 +215,7 @@ def _entries() -> Iterator[ModelEntry]:
         yield from (
             _composed(distribution, depth, option) for option in _OPTIONS for depth in _COMPOSED_DEPTHS
         )
+    yield from _of_repositories()
 
 
 _CATALOGUE = {entry.key: entry for entry in _entries()}

@@ -97,7 +97,17 @@ def fetch(file: UpstreamFile, *, cache: Path | None = None) -> Path:
         _git(file, folder, "init", "--quiet", "--bare")
         _git(file, folder, "config", "remote.origin.url", file.repository)
         # without contents, where the server can do so: the one file that is wanted comes with cat-file
-        _git(file, folder, "fetch", "--quiet", "--depth=1", "--no-tags", "--filter=blob:none", "origin", file.commit)
+        _git(
+            file,
+            folder,
+            "fetch",
+            "--quiet",
+            "--depth=1",
+            "--no-tags",
+            "--filter=blob:none",
+            "origin",
+            file.commit,
+        )
         content = _git(file, folder, "cat-file", "blob", f"{file.commit}:{file.path}")
     write_atomically(place, _verified(file, content, f"{file.repository} at {file.commit}"))
     return place

@@ -16,7 +16,8 @@ from harness.errors import RecordError
 
 __all__ = ["KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""1: the first. 2: runs have ``model_source``."""
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -32,6 +33,7 @@ _RUNS = pa.schema(
         # what was asked
         _required("spec_sha256", _text),
         _required("model", _text),
+        pa.field("model_source", _text),  # ours, a distribution with its version, or a repository at a commit
         _required("recipe", _text),
         _required("seed", _int),
         _required("precision", _text),
@@ -41,7 +43,7 @@ _RUNS = pa.schema(
         _required("shortened", _bool),
         _required("spec", _text),  # the whole of it, as JSON
         # how it went
-        _required("status", _text),  # completed, diverged, failed
+        _required("status", _text),  # completed, diverged, failed, skipped
         pa.field("reason", _text),
         _required("started_at", pa.timestamp("us", tz="UTC")),
         _required("finished_at", pa.timestamp("us", tz="UTC")),

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from harness.models import upstream
 from harness.records import KINDS, Store
 
 Harness = Callable[..., tuple[int, str, str]]
@@ -103,7 +104,12 @@ def test_models_list_as_json_has_every_field_of_every_model(harness: Harness) ->
     assert row == {
         "key": "timm-plain20", "family": "plain", "depth": 20, "shortcut": "none", "source": "pypi",
         "distribution": "timm", "version": metadata.version("timm"), "licence": "Apache-2.0",
+        "repository": None, "commit": None, "path": None, "sha256": None,
     }  # fmt: skip
+    pinned = {row["key"]: row for row in rows}["akamaster-resnet20"]
+    assert pinned["source"] == "git"
+    assert pinned["repository"] == "https://github.com/akamaster/pytorch_resnet_cifar10"
+    assert (len(pinned["commit"]), len(pinned["sha256"]), pinned["licence"]) == (40, 64, "BSD-2-Clause")
 
 
 def test_models_list_says_where_a_model_comes_from_and_what_was_changed(harness: Harness) -> None:
@@ -115,6 +121,20 @@ def test_models_list_says_where_a_model_comes_from_and_what_was_changed(harness:
     note = lines["torchvision-plain20"][-1]
     assert lines[note][1] == "torchvision's"
     assert "replaced by zero" in " ".join(lines[note])
+
+
+def test_models_fetch_names_what_cannot_be_had(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere/.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
+    code, out, err = harness("models", "fetch", "akamaster-resnet20", "akamaster-resnet56", "yunjey-resnet14")
+    assert (code, out) == (1, "")
+    assert "pytorch_resnet_cifar10 at d5489e8995e81e91ce6b1d69dcc98ad579b0b153: git fetch failed" in err
+    assert "2 of 2 files cannot be had" in err
+    assert harness("models", "fetch", "akamaster-resnet21")[0] == 2
 
 
 def test_an_empty_store_says_what_to_run(harness: Harness, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import types
 from importlib import metadata
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 from harness.errors import ModelError, UnknownNameError
-from harness.models import find, models
+from harness.models import catalogue, find, models, upstream
 from harness.models.composition import ZeroShortcut
 from harness.models.resnet import PadShortcut, ProjectionShortcut
 
@@ -58,7 +59,7 @@ def test_key_of_the_catalogue_is_the_entry_s_own(key):
     assert models()[key] is find(key)
 
 
-@pytest.mark.parametrize("key", models())
+@pytest.mark.parametrize("key", [key for key, entry in models().items() if entry.source != "git"])
 def test_depth_counts_the_weighted_layers_of_the_main_path(key):
     weighted = [
         name
@@ -122,7 +123,7 @@ def test_each_package_has_its_resnet18_and_the_paper_s_networks(package):
     assert {key for key in FROM_PACKAGES if find(key).distribution == package} == expected
 
 
-@pytest.mark.parametrize("key", models())
+@pytest.mark.parametrize("key", [key for key, entry in models().items() if entry.source != "git"])
 def test_only_what_is_composed_is_adapted_and_says_why_in_one_sentence(key):
     entry = find(key)
     if entry.source == "ours" or entry.depth == 18:
@@ -179,3 +180,64 @@ def test_reading_the_catalogue_imports_neither_torch_nor_the_packages():
     )
     process = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (0, "")
+
+
+OF_REPOSITORIES = [key for key, entry in models().items() if entry.source == "git"]
+
+
+def test_repositories_are_those_that_people_use():
+    assert {key.split("-")[0] for key in OF_REPOSITORIES} == {
+        "akamaster",
+        "alvarobartt",
+        "chenyaofo",
+        "kuangliu",
+        "yunjey",
+    }
+
+
+@pytest.mark.parametrize("key", OF_REPOSITORIES)
+def test_network_of_a_repository_is_pinned_by_commit_and_digest(key):
+    entry = find(key)
+    assert entry.upstream is not None
+    assert re.fullmatch("[0-9a-f]{40}", entry.upstream.commit)
+    assert re.fullmatch("[0-9a-f]{64}", entry.upstream.sha256)
+    assert entry.version == entry.upstream.commit
+    assert entry.origin.endswith(f"@{entry.upstream.commit[:10]}")
+
+
+def test_network_of_a_repository_that_is_not_here_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.delenv("HARNESS_UPSTREAM_DIR", raising=False)
+    monkeypatch.setattr(upstream, "cache_folder", lambda: tmp_path)
+    with pytest.raises(ModelError, match="harness models fetch"):
+        find("akamaster-resnet20").build()
+
+
+@pytest.mark.parametrize("key", OF_REPOSITORIES)
+def test_network_of_a_repository_is_the_function_or_class_that_the_data_name(key, monkeypatch, tmp_path):
+    """With a stand-in for the file: what is called, with which arguments, comes from the data alone."""
+    entry = find(key)
+    stand_in = types.SimpleNamespace(ResidualBlock="the block")
+    called = []
+    for name in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "ResNet18", "VGG", "ResNet"):
+        setattr(stand_in, name, lambda name=name, **given: called.append((name, given)))
+    for depth in (20, 32, 44, 56):
+        setattr(
+            stand_in, f"cifar10_resnet{depth}", lambda depth=depth, **given: called.append((depth, given))
+        )
+    loaded = []
+    monkeypatch.setattr(
+        catalogue,
+        "load_module",
+        lambda file, *, classes_only: loaded.append((file, classes_only)) or stand_in,
+    )
+    entry.build()
+    assert loaded == [(entry.upstream, key.startswith("yunjey"))]
+    [(name, given)] = called
+    expected = {
+        "akamaster": (f"resnet{entry.depth}", {}),
+        "alvarobartt": (f"resnet{entry.depth}", {"zero_padding": False} if key.endswith("-b") else {}),
+        "chenyaofo": (entry.depth, {}),
+        "kuangliu": ("VGG", {"vgg_name": "VGG16"}) if "vgg" in key else ("ResNet18", {}),
+        "yunjey": ("ResNet", {"block": "the block", "layers": [entry.depth // 6] * 3}),
+    }
+    assert (name, given) == expected[key.split("-")[0]]

@@ -22,6 +22,7 @@ def make_run():
             "experiment": "smoke",
             "spec_sha256": "0" * 64,
             "model": "resnet20",
+            "model_source": "ours",
             "recipe": "short",
             "seed": 2**63 - 1,
             "precision": "bf16",

@@ -1,0 +1,68 @@
+"""Networks of repositories are had before runs begin, or their runs are recorded as skipped."""
+
+import hashlib
+import os
+
+import pytest
+
+from harness.errors import ModelError
+from harness.execution import networks
+from harness.execution.networks import fetch_networks
+from harness.models import find, upstream
+from harness.records import Store
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """Nothing is cached, and git finds no repository."""
+    monkeypatch.delenv("HARNESS_UPSTREAM_DIR", raising=False)
+    monkeypatch.setattr(upstream, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere/.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_run_whose_network_cannot_be_had_is_recorded_as_skipped_and_the_others_go_on(
+    make_job, make_environment
+):
+    ours, theirs = make_job(), make_job(model="akamaster-resnet20")
+    told = []
+    assert fetch_networks([theirs, ours], make_environment(), told.append) == [ours]
+    row = Store(ours.results).local_run(theirs.run_id)
+    assert (row["status"], row["model"], row["test_accuracy"]) == ("skipped", "akamaster-resnet20", None)
+    assert row["model_source"] == "akamaster/pytorch_resnet_cifar10@d5489e8995"
+    assert "git fetch failed" in row["reason"]
+    assert any("skipped" in line for line in told)
+    assert Store(ours.results).local_run(ours.run_id) is None
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_network_that_is_here_is_not_fetched(make_job, make_environment, monkeypatch):
+    job = make_job(model="kuangliu-resnet18")
+    monkeypatch.setattr(networks, "read", lambda file: b"")
+    assert fetch_networks([job], make_environment(), lambda _: None) == [job]
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_changed_file_in_a_given_folder_is_refused(make_job, make_environment, monkeypatch, tmp_path):
+    job = make_job(model="akamaster-resnet20")
+    file = find(job.spec.model).upstream
+    given = tmp_path / "given" / file.name / file.path
+    given.parent.mkdir(parents=True)
+    given.write_bytes(b"raise SystemExit")
+    assert hashlib.sha256(given.read_bytes()).hexdigest() != file.sha256
+    monkeypatch.setenv("HARNESS_UPSTREAM_DIR", str(tmp_path / "given"))
+    assert fetch_networks([job], make_environment(), lambda _: None) == []
+    with pytest.raises(ModelError, match="not the pinned"):
+        find(job.spec.model).build()
+
+
+def test_the_version_of_a_network_from_elsewhere_is_part_of_the_run_s_name(make_job, make_environment):
+    here = make_environment()
+    assert here.fingerprint_with("ours") == here.fingerprint
+    assert len({here.fingerprint_with(origin) for origin in ("ours", "timm 1.0.31", "timm 1.0.32")}) == 3
+    ours, theirs = make_job(), make_job(model="timm-resnet20")
+    assert ours.run_id.rsplit("-", 1)[1] == here.fingerprint[:8]
+    assert theirs.run_id.rsplit("-", 1)[1] == here.fingerprint_with(find("timm-resnet20").origin)[:8]
+    assert os.sep not in theirs.run_id
