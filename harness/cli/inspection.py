@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_RESULTS, Json, Results
+from harness.cli.options import DEFAULT_RESULTS, Json, Results, Upstream
 from harness.errors import RecordError
 
 __all__ = ["data_app", "models_app", "results_app"]
@@ -63,7 +63,7 @@ def models_list(*, as_json: Json = False) -> None:
     entries = models().values()
     if as_json:
         columns = (
-            "key", "family", "depth", "shortcut", "source", "distribution", "version", "licence", "adapted",
+            "key", "family", "depth", "shortcut", "source", "origin", "distribution", "version", "licence", "adapted",
         )  # fmt: skip
         pinned = ("repository", "commit", "path", "sha256")
         print_json(
@@ -79,23 +79,39 @@ def models_list(*, as_json: Json = False) -> None:
     table.columns[0].no_wrap = True  # a key that is cut short cannot be typed again
     for entry in entries:
         note = f"[{notes.index(entry.adapted) + 1}]" if entry.adapted else ""
-        row = (entry.key, entry.family, str(entry.depth), entry.shortcut, entry.origin, entry.licence, note)
+        row = (
+            entry.key,
+            _text(entry.family),
+            _text(entry.depth),
+            _text(entry.shortcut),
+            entry.origin,
+            _text(entry.licence),
+            note,
+        )
         table.add_row(*row)
     stdout.print(table)
     for number, note in enumerate(notes, start=1):
         stdout.print(f"[{number}] {note}", markup=False)
 
 
+def _text(value: object) -> str:
+    return "?" if value is None else str(value)
+
+
 @models_app.command("fetch")
 def models_fetch(
     keys: Annotated[list[str] | None, typer.Argument(help="Keys of the catalogue. Default: all.")] = None,
+    *,
+    upstream: Upstream = None,
 ) -> None:
     """Get the code of networks from other repositories, each at its pinned commit, and verify it."""
     from harness.console import stderr, stdout
     from harness.errors import ModelError
     from harness.models import find, models
-    from harness.models.upstream import fetch
+    from harness.models.upstream import fetch, use_clones_in
 
+    if upstream is not None:
+        use_clones_in(upstream)
     entries = [find(key) for key in keys] if keys else list(models().values())
     files = dict.fromkeys(entry.upstream for entry in entries if entry.upstream is not None)
     failures = 0

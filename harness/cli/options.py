@@ -24,6 +24,7 @@ __all__ = [
     "Results",
     "Seeds",
     "Threads",
+    "Upstream",
     "Workers",
     "names",
     "numbers",
@@ -89,6 +90,12 @@ Threads = Annotated[
     typer.Option(
         min=1,
         help="Threads of a run on a CPU; part of what decides its bits. Default: its share of the cores.",
+    ),
+]
+Upstream = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder with clones of repositories, as OWNER/NAME or NAME, used in place of fetching."
     ),
 ]
 CheckpointSeconds = Annotated[float, typer.Option(min=0, help="Time between two checkpoints of a run.")]

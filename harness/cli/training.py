@@ -24,6 +24,7 @@ from harness.cli.options import (
     Results,
     Seeds,
     Threads,
+    Upstream,
     Workers,
     names,
     numbers,
@@ -51,12 +52,13 @@ def plan(
     data: Data = "cifar10",
     workers: Workers = None,
     threads: Threads = None,
+    upstream: Upstream = None,
     as_json: Json = False,
 ) -> None:
     """Show every run of an experiment, whether it would be skipped and why, and the time. Writes nothing."""
     session = _plan(
         experiment, models=models, seeds=seeds, device=device, precision=precision, iterations=iterations,
-        results=results, data=data, workers=workers, threads=threads,
+        results=results, data=data, workers=workers, threads=threads, upstream=upstream,
     )  # fmt: skip
     from harness.console import print_json, print_plan
 
@@ -78,20 +80,23 @@ def reproduce(
     data: Data = "cifar10",
     workers: Workers = None,
     threads: Threads = None,
+    upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
     as_json: Json = False,
 ) -> None:
     """Train and record every run of an experiment that is not recorded yet; go on with interrupted ones."""
     session = _plan(
         experiment, models=models, seeds=seeds, device=device, precision=precision, iterations=iterations,
-        results=results, data=data, workers=workers, threads=threads,
+        results=results, data=data, workers=workers, threads=threads, upstream=upstream,
     )  # fmt: skip
     _execute(session, data, checkpoint_seconds, as_json=as_json)
 
 
 def run(
     *,
-    model: Annotated[str, typer.Option(help="A key of the catalogue; see: harness models list.")],
+    model: Annotated[
+        str, typer.Option(help="A key of the catalogue (harness models list), or package.module:factory.")
+    ],
     recipe: Annotated[str, typer.Option(help="paper, short, or a TOML file.")],
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
     device: Device = "auto",
@@ -100,6 +105,7 @@ def run(
     results: Results = DEFAULT_RESULTS,
     data: Data = "cifar10",
     threads: Threads = None,
+    upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
     as_json: Json = False,
 ) -> None:
@@ -116,7 +122,7 @@ def run(
     )
     session = _plan(
         experiment, device=device, precision=precision, iterations=iterations, results=results, data=data,
-        threads=threads,
+        threads=threads, upstream=upstream,
     )  # fmt: skip
     _execute(session, data, checkpoint_seconds, as_json=as_json)
 
@@ -130,12 +136,16 @@ def _plan(
     results: Path,
     data: str,
     threads: int | None,
+    upstream: Path | None,
     models: str | None = None,
     seeds: str | None = None,
     workers: int | None = None,
 ) -> Session:
     from harness.execution.session import Request, resolve
+    from harness.models.upstream import use_clones_in
 
+    if upstream is not None:
+        use_clones_in(upstream)
     return resolve(
         Request(
             experiment=experiment,
@@ -156,7 +166,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     """Do what is to do, show the summary, and leave with the exit code."""
     from harness.console import announce, load_cifar10, stderr, this_program
     from harness.execution.local import execute
-    from harness.execution.networks import fetch_networks
+    from harness.execution.networks import prepare_networks
     from harness.progress import observe_runs
 
     announce(session)
@@ -164,7 +174,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     if not jobs:
         _report(session, as_json=as_json)
         return
-    jobs = fetch_networks(jobs, session.environment, lambda text: stderr.print(text, markup=False))
+    jobs = prepare_networks(jobs, session.environment, lambda text: stderr.print(text, markup=False))
     if data != "synthetic":
         load_cifar10("auto" if data == "cifar10" else data)
     with observe_runs(session.planned, session.num_workers) as observer:

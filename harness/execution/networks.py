@@ -1,4 +1,4 @@
-"""Before runs begin: the code of networks from repositories is had, or their runs are recorded as skipped."""
+"""Before runs begin: networks that cannot be had are found out, and their runs recorded as skipped."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from datetime import UTC, datetime
 from harness.environment import Environment
 from harness.errors import ModelError
 from harness.execution.worker import Job, failed_row
-from harness.models import find
+from harness.models import ModelEntry, find
+from harness.models.distributions import not_installed
 from harness.models.upstream import fetch, read
 from harness.records import Store
 
-__all__ = ["fetch_networks"]
+__all__ = ["have_network", "prepare_networks"]
+
+Tell = Callable[[str], None]
 
 
-def fetch_networks(jobs: Sequence[Job], environment: Environment, tell: Callable[[str], None]) -> list[Job]:
-    """Fetch what the jobs' networks need.
+def prepare_networks(jobs: Sequence[Job], environment: Environment, tell: Tell) -> list[Job]:
+    """Have the network of every job on this machine.
 
     Args:
         jobs: what is to run.
@@ -25,11 +28,18 @@ def fetch_networks(jobs: Sequence[Job], environment: Environment, tell: Callable
 
     Returns:
         The jobs whose networks can be had; the others are recorded as skipped, with the reason.
+
+    Raises:
+        ModelError: a network of one's own breaks the contract; nothing is recorded.
     """
     missing: dict[str, str] = {}
     for model in dict.fromkeys(job.spec.model for job in jobs):
+        entry = find(model)
+        if entry.source == "own":
+            entry.build()
+            continue
         try:
-            _fetch(model, tell)
+            have_network(entry, tell)
         except ModelError as error:
             missing[model] = str(error)
             tell(f"{model}: skipped: {error}")
@@ -40,13 +50,18 @@ def fetch_networks(jobs: Sequence[Job], environment: Environment, tell: Callable
     return [job for job in jobs if job.spec.model not in missing]
 
 
-def _fetch(model: str, tell: Callable[[str], None]) -> None:
-    file = find(model).upstream
-    if file is None:
-        return
-    try:
-        read(file)
-    except ModelError:
-        tell(f"{model}: fetching {file.path} of {file.repository} at {file.commit[:10]}")
-        fetch(file)
-        read(file)  # a wrong file in HARNESS_UPSTREAM_DIR stands before the one that was fetched
+def have_network(entry: ModelEntry, tell: Tell) -> None:
+    """Fetch the code of a network of a repository unless it is here; find out whether a package is installed.
+
+    Raises:
+        ModelError: it cannot be had; the message says why.
+    """
+    if entry.upstream is not None:
+        file = entry.upstream
+        try:
+            read(file)
+        except ModelError:
+            tell(f"{entry.key}: fetching {file.path} of {file.repository} at {file.commit[:10]}")
+            fetch(file)
+    elif entry.distribution is not None and entry.version is None:
+        raise ModelError(not_installed(entry.distribution))

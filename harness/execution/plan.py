@@ -168,13 +168,14 @@ def _recorded_rates(store: Store, environment: Environment) -> Rates:
 _CPU_SECONDS_PER_LAYER = {Precision.BF16: 53e-6, Precision.FP32: 76e-6}
 # On a GPU small networks wait for the launch of kernels: so much per weighted layer and mini-batch.
 _GPU_SECONDS_PER_LAYER = 0.25e-3
+_GUESSED_DEPTH = 20
 _EVALUATION_SHARE = 1.08
 
 
 def _images_per_second(spec: RunSpec, environment: Environment, rates: Rates) -> float:
     recorded = rates.get((spec.model, spec.precision.value))
     if recorded is None:
-        depth = find(spec.model).depth
+        depth = find(spec.model).depth or _GUESSED_DEPTH
         if environment.device == "cpu":
             recorded = environment.threads / (_CPU_SECONDS_PER_LAYER[spec.precision] * depth)
         else:

@@ -4,84 +4,48 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from importlib import import_module, resources
 from typing import TYPE_CHECKING, Any, Literal
 
-from harness.errors import UnknownNameError
-from harness.models.distributions import import_distribution, installed_version
+from harness.errors import UnknownNameError, UsageError
+from harness.models import own
+from harness.models.distributions import import_distribution
+from harness.models.entry import Family, ModelEntry
 from harness.models.upstream import UpstreamFile, load_module
 from harness.paper import BLOCKS_PER_STAGE
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ModelEntry", "find", "models"]
+__all__ = ["find", "models"]
 
-Family = Literal["resnet", "plain", "vgg"]
 Option = Literal["A", "B", "none"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelEntry:
-    """A model: what it is, where it comes from, and how to build it."""
-
-    key: str
-    """The name used on the command line and in records."""
-    source: Literal["ours", "pypi", "git"]
-    distribution: str | None = None
-    """What to install with pip; None for others."""
-    upstream: UpstreamFile | None = None
-    """The file of a git repository; None for others."""
-    licence: str
-    """Of the code, as an SPDX identifier."""
-    family: Family
-    depth: int
-    """Weighted layers on the main path."""
-    shortcut: Literal["A", "B", "3x3", "none"]
-    """Where dimensions grow: padding (A), projection by a 1x1 (B) or 3x3 convolution, or none."""
-    adapted: str = ""
-    """What was changed in what is distributed, and why; empty where nothing was."""
-    build: Callable[[], nn.Module]
-    """Makes a new network from images (N, 3, 32, 32) to logits (N, 10), freshly initialised.
-
-    Raises `ModelError` where the distribution is not installed, or the file is not on this machine.
-    """
-
-    @property
-    def version(self) -> str | None:
-        """The installed version of the distribution, or the commit; None for ours, and where nothing is installed."""
-        if self.upstream is not None:
-            return self.upstream.commit
-        return installed_version(self.distribution) if self.distribution else None
-
-    @property
-    def origin(self) -> str:
-        """Where it comes from: ``ours``, ``timm 1.0.31``, ``timm, not installed``, ``OWNER/NAME@0123456789``."""
-        if self.upstream is not None:
-            return f"{self.upstream.name.replace('+', '/')}@{self.upstream.commit[:10]}"
-        if self.distribution is None:
-            return self.source
-        return (
-            f"{self.distribution} {self.version}" if self.version else f"{self.distribution}, not installed"
-        )
-
-
 def models() -> dict[str, ModelEntry]:
-    """The catalogue, by key."""
-    return dict(_CATALOGUE)
+    """The catalogue, by key: the harness's, and what installed packages add by their entry points."""
+    return own.entries_of_packages() | _CATALOGUE
 
 
 def find(key: str) -> ModelEntry:
-    """The entry of a key.
+    """The entry of a key of the catalogue, or of a network of one's own, ``package.module:factory``.
 
     Raises:
         UnknownNameError: there is none; the message names the nearest.
+        UsageError: two have the key, or there is no such module.
     """
+    if ":" in key:
+        return own.entry_of_factory(key)
+    added = own.entries_of_packages()
+    if key in _CATALOGUE and key in added:
+        raise UsageError(
+            f"model {key!r}: {added[key].distribution} adds a model of the same name as one of the harness's; rename "
+            f"it in its entry points ({own.GROUP})"
+        )
     try:
-        return _CATALOGUE[key]
+        return (added | _CATALOGUE)[key]
     except KeyError:
-        raise UnknownNameError("model", key, _CATALOGUE) from None
+        raise UnknownNameError("model", key, models()) from None
 
 
 _OPTIONS: tuple[Option, ...] = ("A", "B", "none")
@@ -169,9 +133,32 @@ def _builder(distribution: str, function: str, *arguments: object) -> Callable[[
     return build
 
 
+def _of_packages() -> Iterator[ModelEntry]:
+    for listed in _listed_in("packages.toml"):
+        for depth in listed["depths"]:
+            yield ModelEntry(
+                key=listed["key"].format(depth=depth),
+                source="pypi",
+                distribution=listed["distribution"],
+                licence=listed["licence"],
+                family=listed["family"],
+                depth=depth,
+                shortcut=listed["shortcut"],
+                build=_shipped(listed["distribution"], listed["module"], listed["call"].format(depth=depth)),
+            )
+
+
+def _shipped(distribution: str, module: str, function: str) -> Callable[[], nn.Module]:
+    def build() -> nn.Module:
+        import_distribution(distribution)
+        network: nn.Module = getattr(import_module(module), function)()
+        return network
+
+    return build
+
+
 def _of_repositories() -> Iterator[ModelEntry]:
-    text = resources.files("harness.models").joinpath("upstream.toml").read_text(encoding="utf-8")
-    for listed in tomllib.loads(text)["models"]:
+    for listed in _listed_in("upstream.toml"):
         file = UpstreamFile(**{name: listed[name] for name in ("repository", "commit", "path", "sha256")})
         for depth in listed["depths"]:
             yield ModelEntry(
@@ -208,6 +195,12 @@ def _caller(
     return build
 
 
+def _listed_in(name: str) -> list[dict[str, Any]]:
+    text = resources.files("harness.models").joinpath(name).read_text(encoding="utf-8")
+    listed: list[dict[str, Any]] = tomllib.loads(text)["models"]
+    return listed
+
+
 def _entries() -> Iterator[ModelEntry]:
     yield from (_ours(depth, option) for option in _OPTIONS for depth in BLOCKS_PER_STAGE)
     for distribution in _LICENCES:
@@ -215,6 +208,7 @@ def _entries() -> Iterator[ModelEntry]:
         yield from (
             _composed(distribution, depth, option) for option in _OPTIONS for depth in _COMPOSED_DEPTHS
         )
+    yield from _of_packages()
     yield from _of_repositories()
 
 

@@ -21,9 +21,17 @@ def num_macs(model: nn.Module) -> int:
 
     Counted by running the network without data, as half of the floating-point operations that
     `torch.utils.flop_counter` counts; normalisation, activations, additions and pooling are not in it.
+    A network that cannot run without data is run on zeros.
     """
-    shadow = copy.deepcopy(model).to("meta").eval()
+    try:
+        return _count(copy.deepcopy(model).to("meta"))
+    except (RuntimeError, NotImplementedError):
+        return _count(copy.deepcopy(model).to("cpu"))
+
+
+def _count(network: nn.Module) -> int:
+    device = next(network.parameters()).device
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
-        shadow(torch.empty(1, 3, 32, 32, device="meta"))
+        network.eval()(torch.zeros(1, 3, 32, 32, device=device))
     return int(counter.get_total_flops()) // 2

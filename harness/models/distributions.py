@@ -6,7 +6,7 @@ from importlib import import_module, metadata
 
 from harness.errors import ModelError
 
-__all__ = ["import_distribution", "installed_version"]
+__all__ = ["import_distribution", "installed_version", "not_installed"]
 
 
 def installed_version(distribution: str) -> str | None:
@@ -17,17 +17,23 @@ def installed_version(distribution: str) -> str | None:
         return None
 
 
+def not_installed(distribution: str) -> str:
+    """What to say of a distribution that is not there."""
+    return f"{distribution} is not installed; install it with: pip install {distribution}"
+
+
 def import_distribution(distribution: str) -> None:
-    """Import the package of a distribution that has the same name.
+    """Import the package of a distribution that has the same name, hyphens aside.
 
     Raises:
         ModelError: it is not installed, or does not fit the other packages here; the message names the remedy.
     """
+    package = distribution.replace("-", "_")
     try:
-        import_module(distribution)
+        import_module(package)
     except (ImportError, RuntimeError) as error:  # operators built for another torch are a RuntimeError
-        if isinstance(error, ModuleNotFoundError) and error.name == distribution:
-            message = f"{distribution} is not installed; install it with: pip install {distribution}"
+        if isinstance(error, ModuleNotFoundError) and error.name == package:
+            message = not_installed(distribution)
         else:
             reason = " ".join(str(error).split())
             message = (

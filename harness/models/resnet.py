@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.errors import UsageError
+from harness.models.initialization import initialize_he
 from harness.paper import BLOCKS_PER_STAGE, STAGE_CHANNELS
 
 __all__ = ["BasicBlock", "CifarResNet", "PadShortcut", "ProjectionShortcut", "Shortcut"]
@@ -80,6 +81,8 @@ class BasicBlock(nn.Module):
 class CifarResNet(nn.Module):
     """ResNet or plain network for 32x32 images; the two share every line but the addition.
 
+    The weights begin as the paper's, see `initialize_he`.
+
     Args:
         depth: weighted layers on the main path, one of 20, 32, 44, 56, 110, 1202.
         residual: False leaves out every shortcut: the plain network.
@@ -112,6 +115,7 @@ class CifarResNet(nn.Module):
             stages.append(nn.Sequential(*blocks))
         self.stages = nn.Sequential(*stages)
         self.fc = nn.Linear(STAGE_CHANNELS[-1], num_classes)
+        initialize_he(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised images (N, 3, 32, 32) -> logits (N, num_classes)."""

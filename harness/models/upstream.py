@@ -2,7 +2,7 @@
 
 Nothing runs that was not asked for and verified: the commit is named in full, the file by its SHA-256. It is had
 through ``git``, so that mirrors, proxies and credentials that a person has configured there work; only the file is
-kept. A repository that is on the machine already is named by ``HARNESS_UPSTREAM_DIR``.
+kept. Clones that are on the machine already are used where they lie, see `use_clones_in`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.atomic import write_atomically
-from harness.errors import ModelError
+from harness.errors import ModelError, UsageError
 
-__all__ = ["UpstreamFile", "cache_folder", "fetch", "load_module", "read"]
+__all__ = ["UpstreamFile", "cache_folder", "fetch", "load_module", "read", "use_clones_in"]
 
 GIT_TIMEOUT_SECONDS = 300
+CLONES_VARIABLE = "HARNESS_UPSTREAM_DIR"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,28 +62,37 @@ def cache_folder() -> Path:
     return platformdirs.user_cache_path("resnet-repro-harness", appauthor=False) / "upstream"
 
 
-def read(file: UpstreamFile, *, cache: Path | None = None) -> bytes:
-    """The verified bytes of a file that is on this machine; nothing is fetched.
+def use_clones_in(folder: Path) -> None:
+    """Look for files first in the clones that a folder holds, in this process and in those it starts.
 
-    It is looked for in ``$HARNESS_UPSTREAM_DIR/OWNER+NAME/PATH``, then in the cache.
+    A clone is ``NAME``, ``OWNER/NAME`` or ``OWNER+NAME`` in it; the environment variable ``HARNESS_UPSTREAM_DIR``
+    names such a folder too.
+
+    Raises:
+        UsageError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; name one that holds clones, as OWNER/NAME or NAME")
+    os.environ[CLONES_VARIABLE] = str(folder.resolve())
+
+
+def read(file: UpstreamFile, *, cache: Path | None = None) -> bytes:
+    """The verified bytes of a file that is on this machine, in a clone or else in the cache; nothing is fetched.
 
     Raises:
         ModelError: it is not there, or is not the pinned file.
     """
-    places = [(cache or cache_folder()) / f"{file.name}@{file.commit}" / file.path]
-    if given := os.environ.get("HARNESS_UPSTREAM_DIR"):
-        places.insert(0, Path(given) / file.name / file.path)
-    for place in places:
-        if place.is_file():
-            return _verified(file, place.read_bytes(), str(place))
-    raise ModelError(
-        f"{file.path} of {file.repository} is not on this machine; fetch it with `harness models fetch`, or name a "
-        f"folder that has {file.name}/{file.path} in HARNESS_UPSTREAM_DIR"
-    )
+    place = _in_clones(file) or _in_cache(file, cache)
+    if not place.is_file():
+        raise ModelError(
+            f"{file.path} of {file.repository} is not on this machine; fetch it with `harness models fetch`, or name "
+            "a folder that has a clone with --upstream"
+        )
+    return _verified(file, place.read_bytes(), str(place))
 
 
 def fetch(file: UpstreamFile, *, cache: Path | None = None) -> Path:
-    """Get a file at its pinned commit through git into the cache, unless it is there.
+    """Get a file at its pinned commit through git into the cache, unless it is in a clone or there already.
 
     Returns:
         Where it lies.
@@ -90,7 +100,10 @@ def fetch(file: UpstreamFile, *, cache: Path | None = None) -> Path:
     Raises:
         ModelError: git is missing, the repository or the commit cannot be had, or the file is not the pinned one.
     """
-    place = (cache or cache_folder()) / f"{file.name}@{file.commit}" / file.path
+    if clone := _in_clones(file):
+        _verified(file, clone.read_bytes(), str(clone))
+        return clone
+    place = _in_cache(file, cache)
     if place.is_file() and hashlib.sha256(place.read_bytes()).hexdigest() == file.sha256:
         return place
     with tempfile.TemporaryDirectory() as folder:
@@ -145,6 +158,19 @@ def load_module(
     return module
 
 
+def _in_clones(file: UpstreamFile) -> Path | None:
+    """The file in the first clone that has it, whatever its content."""
+    if not (given := os.environ.get(CLONES_VARIABLE)):
+        return None
+    owner, _, name = file.name.partition("+")
+    places = [Path(given) / clone / file.path for clone in (file.name, f"{owner}/{name}", name)]
+    return next((place for place in places if place.is_file()), None)
+
+
+def _in_cache(file: UpstreamFile, cache: Path | None) -> Path:
+    return (cache or cache_folder()) / f"{file.name}@{file.commit}" / file.path
+
+
 @contextmanager
 def _known(module: types.ModuleType) -> Iterator[None]:
     sys.modules[module.__name__] = module
@@ -168,7 +194,7 @@ def _verified(file: UpstreamFile, content: bytes, where: str) -> bytes:
     if found != file.sha256:
         raise ModelError(
             f"{where}: {file.path} has SHA-256 {found}, not the pinned {file.sha256}; it is not loaded. Remove it to "
-            "fetch the pinned one"
+            "have the pinned one fetched"
         )
     return content
 
@@ -188,7 +214,7 @@ def _git(file: UpstreamFile, folder: str, *words: str) -> bytes:
         ).stdout
     except FileNotFoundError as error:
         raise ModelError(
-            f"{file.repository}: git is not installed; install it, or set HARNESS_UPSTREAM_DIR"
+            f"{file.repository}: git is not installed; install it, or name a folder that has a clone with --upstream"
         ) from error
     except subprocess.TimeoutExpired as error:
         raise ModelError(f"{file.repository}: git took more than {GIT_TIMEOUT_SECONDS} s") from error

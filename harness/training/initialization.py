@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from harness.models import ModelEntry
+from harness.models.initialization import initialize_he
 from harness.training.seeding import stream_key
 
 __all__ = ["build_model"]
@@ -27,19 +28,3 @@ def build_model(entry: ModelEntry, *, seed: int, initialization: str) -> nn.Modu
     if initialization == "he":
         initialize_he(model, torch.Generator().manual_seed(key))
     return model
-
-
-def initialize_he(model: nn.Module, generator: torch.Generator) -> None:
-    """Draw convolution and linear weights from N(0, 2 / fan_in); biases 0, batch normalisation 1 and 0.
-
-    Source: He et al. (2015), "Delving Deep into Rectifiers", arXiv:1502.01852, section 2.2, forward case.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-            nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)

@@ -10,7 +10,7 @@ __all__ = ["learning_rate"]
 
 
 def learning_rate(
-    recipe: Recipe, iteration: int, num_iterations: int, depth: int, *, epoch_start: int | None = None
+    recipe: Recipe, iteration: int, num_iterations: int, depth: int | None, *, epoch_start: int | None = None
 ) -> float:
     """The learning rate of one update.
 
@@ -18,11 +18,11 @@ def learning_rate(
         recipe: the protocol.
         iteration: number of updates made before this one.
         num_iterations: length of the run; milestones and warm-up scale with it.
-        depth: weighted layers of the network; the recipe may warm up deep ones.
+        depth: weighted layers of the network, None if unknown; the recipe may warm up deep ones.
         epoch_start: first iteration of the epoch, for schedules that move once per epoch; else ``iteration``.
     """
     warmup = recipe.warmup
-    if warmup is not None and depth >= warmup.min_depth:
+    if warmup is not None and depth is not None and depth >= warmup.min_depth:
         shortening = num_iterations / recipe.num_iterations()
         if iteration < round(warmup.iterations * shortening):
             return warmup.learning_rate

@@ -7,7 +7,7 @@ import pytest
 
 from harness.errors import ModelError
 from harness.execution import networks
-from harness.execution.networks import fetch_networks
+from harness.execution.networks import prepare_networks
 from harness.models import find, upstream
 from harness.records import Store
 
@@ -28,7 +28,7 @@ def test_a_run_whose_network_cannot_be_had_is_recorded_as_skipped_and_the_others
 ):
     ours, theirs = make_job(), make_job(model="akamaster-resnet20")
     told = []
-    assert fetch_networks([theirs, ours], make_environment(), told.append) == [ours]
+    assert prepare_networks([theirs, ours], make_environment(), told.append) == [ours]
     row = Store(ours.results).local_run(theirs.run_id)
     assert (row["status"], row["model"], row["test_accuracy"]) == ("skipped", "akamaster-resnet20", None)
     assert row["model_source"] == "akamaster/pytorch_resnet_cifar10@d5489e8995"
@@ -41,7 +41,7 @@ def test_a_run_whose_network_cannot_be_had_is_recorded_as_skipped_and_the_others
 def test_a_network_that_is_here_is_not_fetched(make_job, make_environment, monkeypatch):
     job = make_job(model="kuangliu-resnet18")
     monkeypatch.setattr(networks, "read", lambda file: b"")
-    assert fetch_networks([job], make_environment(), lambda _: None) == [job]
+    assert prepare_networks([job], make_environment(), lambda _: None) == [job]
 
 
 @pytest.mark.usefixtures("nowhere")
@@ -53,7 +53,7 @@ def test_a_changed_file_in_a_given_folder_is_refused(make_job, make_environment,
     given.write_bytes(b"raise SystemExit")
     assert hashlib.sha256(given.read_bytes()).hexdigest() != file.sha256
     monkeypatch.setenv("HARNESS_UPSTREAM_DIR", str(tmp_path / "given"))
-    assert fetch_networks([job], make_environment(), lambda _: None) == []
+    assert prepare_networks([job], make_environment(), lambda _: None) == []
     with pytest.raises(ModelError, match="not the pinned"):
         find(job.spec.model).build()
 
