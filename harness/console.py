@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,13 @@ __all__ = [
     "duration",
     "load_cifar10",
     "new_table",
+    "print_audits",
+    "print_identities",
     "print_json",
     "print_plan",
     "print_report",
     "print_runs",
+    "say",
     "stderr",
     "stdout",
     "this_program",
@@ -49,6 +52,11 @@ def _console(*, to_stderr: bool) -> Console:
 
 stdout = _console(to_stderr=False)
 stderr = _console(to_stderr=True)
+
+
+def say(text: str) -> None:
+    """A line on stderr, as it is."""
+    stderr.print(text, markup=False)
 
 
 def print_json(**kinds: object) -> None:
@@ -193,6 +201,78 @@ def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
     stdout.print(table)
 
 
+WIDE = 160
+"""Columns of text from which on a table may have more than the most important columns."""
+
+
+def print_identities(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Table of identity cards; what deviates stands below it."""
+    deviations = list(dict.fromkeys(row["first_deviation"] for row in rows if row["first_deviation"]))
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "model": lambda row: row["model"],
+        "function": lambda row: _function(row, deviations),
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "MACs": lambda row: f"{row['macs']:,}",
+        "layers": lambda row: f"{row['layers_on_main_path']}+{row['layers_beside']}",
+        "shortcut": lambda row: row["shortcut"],
+    }
+    if stdout.width >= WIDE:
+        columns |= {
+            "stem": lambda row: row["stem"],
+            "channels": lambda row: "-".join(
+                map(str, dict.fromkeys(stage["channels"] for stage in row["stages"]))
+            ),
+            "pooling": lambda row: row["pooling"],
+            "initial weights": lambda row: row["initialization"],
+        }
+    table = new_table(*columns)
+    for name in ("model", "parameters", "MACs"):
+        table.columns[list(columns).index(name)].no_wrap = True
+    for row in rows:
+        table.add_row(*(value(row) for value in columns.values()))
+    stdout.print(table)
+    for number, deviation in enumerate(deviations, start=1):
+        stdout.print(f"[{number}] {deviation}", markup=False)
+    stdout.print(
+        "function: = that of the paper's network named there, given the same weights: bit for bit, or but for rounding "
+        "(largest relative difference in float64); != another."
+    )
+
+
+def _function(row: Mapping[str, Any], deviations: Sequence[str]) -> str:
+    difference = max(row["difference_of_logits_fp64"] or 0, row["difference_of_gradients_fp64"] or 0)
+    return {
+        "reference": "the paper's network",
+        "identical": f"= {row['counterpart']}, bit for bit",
+        "equal": f"= {row['counterpart']} ({difference:.0e})",
+        "permuted": f"= {row['counterpart']}, permuted ({difference:.0e})",
+        "different": f"!= {row['counterpart']} \\[{_number(row['first_deviation'], deviations)}]",
+    }[row["equivalence"]]
+
+
+def _number(text: str | None, listed: Sequence[str]) -> int:
+    return listed.index(text) + 1 if text else 0
+
+
+def print_audits(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Table of published checkpoints: what was claimed, and what they do."""
+    table = new_table(
+        *("checkpoint", "claimed", "measured", "", "through our class", "predictions differing"),
+        title="Test accuracy of published weights, per cent",
+    )
+    for row in rows:
+        claimed, measured = (f"{100 * row[name]:.2f}" for name in ("claimed_accuracy", "accuracy"))
+        table.add_row(
+            row["model"],
+            claimed,
+            measured,
+            "as claimed" if claimed == measured else "[red]NOT as claimed[/]",
+            f"{100 * row['counterpart_accuracy']:.2f} ({row['counterpart']})",
+            f"{row['num_predictions_differing']} of {row['num_images']:,}",
+        )
+    stdout.print(table)
+
+
 _NUMERIC = {
     "seed",
     "iterations",
@@ -204,6 +284,11 @@ _NUMERIC = {
     "time a run",
     "test accuracy",
     "depth",
+    "parameters",
+    "MACs",
+    "claimed",
+    "measured",
+    "predictions differing",
 }
 
 

@@ -24,6 +24,8 @@ LAYERS = (
     "data",
     "models",
     "training",
+    "identity",
+    "audit",
     "profiling",
     "execution",
     "report",

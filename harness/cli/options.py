@@ -12,6 +12,7 @@ from harness.errors import UsageError
 __all__ = [
     "DEFAULT_CHECKPOINT_SECONDS",
     "DEFAULT_RESULTS",
+    "EXIT_SOME_FAILED",
     "MAX_SEED",
     "CheckpointSeconds",
     "Data",
@@ -32,6 +33,7 @@ __all__ = [
 
 DEFAULT_CHECKPOINT_SECONDS = 120.0
 DEFAULT_RESULTS = Path("results")
+EXIT_SOME_FAILED = 4
 MAX_SEED = 2**63 - 1
 MAX_SEEDS = 100_000
 

@@ -12,6 +12,7 @@ import typer
 from harness.cli.options import (
     DEFAULT_CHECKPOINT_SECONDS,
     DEFAULT_RESULTS,
+    EXIT_SOME_FAILED,
     MAX_SEED,
     CheckpointSeconds,
     Data,
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from harness.execution.session import Session
 
 __all__ = ["plan", "reproduce", "run"]
-
-EXIT_SOME_RUNS_FAILED = 4
 
 
 def plan(
@@ -164,7 +163,7 @@ def _plan(
 
 def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json: bool) -> None:
     """Do what is to do, show the summary, and leave with the exit code."""
-    from harness.console import announce, load_cifar10, stderr, this_program
+    from harness.console import announce, load_cifar10, say, stderr, this_program
     from harness.execution.local import execute
     from harness.execution.networks import prepare_networks
     from harness.progress import observe_runs
@@ -174,7 +173,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     if not jobs:
         _report(session, as_json=as_json)
         return
-    jobs = prepare_networks(jobs, session.environment, lambda text: stderr.print(text, markup=False))
+    jobs = prepare_networks(jobs, session.environment, say)
     if data != "synthetic":
         load_cifar10("auto" if data == "cifar10" else data)
     with observe_runs(session.planned, session.num_workers) as observer:
@@ -185,7 +184,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
         raise typer.Exit(128 + execution.signal_number)
     _report(session, as_json=as_json)
     if any(end.status in {"failed", "diverged"} for end in execution.ended.values()):
-        raise typer.Exit(EXIT_SOME_RUNS_FAILED)
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _report(session: Session, *, as_json: bool) -> None:

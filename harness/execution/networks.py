@@ -10,10 +10,10 @@ from harness.errors import ModelError
 from harness.execution.worker import Job, failed_row
 from harness.models import ModelEntry, find
 from harness.models.distributions import not_installed
-from harness.models.upstream import fetch, read
+from harness.models.upstream import UpstreamFile, fetch, read
 from harness.records import Store
 
-__all__ = ["have_network", "prepare_networks"]
+__all__ = ["have_file", "have_network", "prepare_networks"]
 
 Tell = Callable[[str], None]
 
@@ -57,11 +57,19 @@ def have_network(entry: ModelEntry, tell: Tell) -> None:
         ModelError: it cannot be had; the message says why.
     """
     if entry.upstream is not None:
-        file = entry.upstream
-        try:
-            read(file)
-        except ModelError:
-            tell(f"{entry.key}: fetching {file.path} of {file.repository} at {file.commit[:10]}")
-            fetch(file)
+        have_file(entry.upstream, entry.key, tell)
     elif entry.distribution is not None and entry.version is None:
         raise ModelError(not_installed(entry.distribution))
+
+
+def have_file(file: UpstreamFile, model: str, tell: Tell) -> None:
+    """Fetch a file of a repository unless it is here.
+
+    Raises:
+        ModelError: it cannot be had; the message says why.
+    """
+    try:
+        read(file)
+    except ModelError:
+        tell(f"{model}: fetching {file.path} of {file.repository} at {file.commit[:10]}")
+        fetch(file)

@@ -26,6 +26,29 @@ def _required(name: str, kind: pa.DataType) -> pa.Field:
     return pa.field(name, kind, nullable=False)
 
 
+_ENVIRONMENT = [
+    _required("device", _text),
+    _required("device_name", _text),
+    _required("device_memory_bytes", _int),
+    pa.field("driver", _text),
+    pa.field("cuda", _text),
+    pa.field("cudnn", _text),
+    _required("cpu_name", _text),
+    _required("cpu_capability", _text),
+    _required("cpu_cores", _int),
+    _required("memory_bytes", _int),
+    _required("threads", _int),
+    _required("operating_system", _text),
+    _required("python", _text),
+    _required("torch", _text),
+    _required("libraries", _text),
+    pa.field("commit", _text),
+    pa.field("dirty", _bool),
+    _required("code_sha256", _text),
+    _required("allocator", _text),
+    _required("deterministic", _bool),
+]
+
 _RUNS = pa.schema(
     [
         _required("run_id", _text),
@@ -64,28 +87,8 @@ _RUNS = pa.schema(
         pa.field("weights_sha256", _text),
         pa.field("trajectory_sha256", _text),
         pa.field("data_sha256", _text),
-        # where it ran
         _required("environment_sha256", _text),  # of what can change the bits
-        _required("device", _text),
-        _required("device_name", _text),
-        _required("device_memory_bytes", _int),
-        pa.field("driver", _text),
-        pa.field("cuda", _text),
-        pa.field("cudnn", _text),
-        _required("cpu_name", _text),
-        _required("cpu_capability", _text),
-        _required("cpu_cores", _int),
-        _required("memory_bytes", _int),
-        _required("threads", _int),
-        _required("operating_system", _text),
-        _required("python", _text),
-        _required("torch", _text),
-        _required("libraries", _text),
-        pa.field("commit", _text),
-        pa.field("dirty", _bool),
-        _required("code_sha256", _text),
-        _required("allocator", _text),
-        _required("deterministic", _bool),
+        *_ENVIRONMENT,
     ]
 )
 
@@ -114,6 +117,71 @@ _PREDICTIONS = pa.schema(
     ]
 )
 
+_STAGE = pa.struct([(name, _int) for name in ("channels", "height", "width", "convolutions")])
+_INITIAL_WEIGHTS = pa.struct(
+    [
+        ("layer", _text),
+        ("num_weights", _int),
+        ("std", _float),
+        ("he_std", _float),
+    ]  # he_std: root of 2 / fan-in
+)
+
+_IDENTITIES = pa.schema(
+    [
+        _required("identity_id", _text),
+        _required("model", _text),
+        _required("model_source", _text),
+        pa.field("licence", _text),
+        _required("adapted", _text),  # what was changed in what is distributed
+        _required("parameters", _int),
+        _required("macs", _int),  # convolutions and linear layers, for one image
+        _required("layers_on_main_path", _int),  # weighted ones
+        _required("layers_beside", _int),
+        _required("stem", _text),
+        _required("stages", pa.list_(_STAGE)),
+        _required("num_shortcuts", _int),
+        _required("shortcut", _text),  # where dimensions grow: A, B, 3x3; C, identity, none
+        _required("pooling", _text),
+        _required("initialization", _text),  # the rule that the model's own code follows
+        _required("initial_weights", pa.list_(_INITIAL_WEIGHTS)),
+        pa.field("num_images", _int),  # on which functions were compared
+        pa.field("counterpart", _text),  # the network of the paper that it was compared with
+        _required("equivalence", _text),  # reference, identical, equal, permuted, different
+        pa.field("first_deviation", _text),
+        # largest differences from the counterpart, relative to the largest value
+        pa.field("difference_of_logits_fp32", _float),
+        pa.field("difference_of_logits_fp64", _float),
+        pa.field("difference_of_gradients_fp32", _float),
+        pa.field("difference_of_gradients_fp64", _float),
+        _required("data_sha256", _text),
+        _required("identified_at", pa.timestamp("us", tz="UTC")),
+        *_ENVIRONMENT,
+    ]
+)
+
+_AUDITS = pa.schema(
+    [
+        _required("audit_id", _text),
+        _required("model", _text),
+        _required("model_source", _text),
+        _required("checkpoint", _text),  # its path in the repository
+        _required("checkpoint_sha256", _text),
+        _required("claim", _text),  # key of claims.toml
+        _required("claimed_accuracy", _float),
+        _required("recipe", _text),  # whose normalisation is that of the repository
+        _required("accuracy", _float),  # through the repository's own class
+        _required("counterpart", _text),  # the network of ours that the weights were carried over to
+        _required("counterpart_accuracy", _float),
+        _required("num_images", _int),
+        _required("num_predictions_differing", _int),  # between the two
+        _required("difference_of_logits", _float),  # the largest, relative to the largest logit
+        _required("data_sha256", _text),
+        _required("audited_at", pa.timestamp("us", tz="UTC")),
+        *_ENVIRONMENT,
+    ]
+)
+
 _PYTHON_TYPES: Final[tuple[tuple[Callable[[pa.DataType], bool], Any], ...]] = (
     (pa.types.is_boolean, bool),
     (pa.types.is_integer, int),
@@ -121,8 +189,14 @@ _PYTHON_TYPES: Final[tuple[tuple[Callable[[pa.DataType], bool], Any], ...]] = (
     (pa.types.is_string, str),
 )
 
-KINDS: Final[dict[str, pa.Schema]] = {"runs": _RUNS, "epochs": _EPOCHS, "predictions": _PREDICTIONS}
-"""Kind of record -> its schema."""
+KINDS: Final[dict[str, pa.Schema]] = {
+    "runs": _RUNS,
+    "epochs": _EPOCHS,
+    "predictions": _PREDICTIONS,
+    "identities": _IDENTITIES,
+    "audits": _AUDITS,
+}
+"""Kind of record -> its schema. The first column names the record: it is the name of its file."""
 
 
 def to_table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:

@@ -1,11 +1,11 @@
 """The only code that reads or writes results.
 
-    results/<kind>/<run id>.parquet              what was run here
-    results/published/<kind>/<run id>.parquet    what the project ships as evidence, read-only
+    results/<kind>/<name>.parquet                what was run or measured here
+    results/published/<kind>/<name>.parquet      what the project ships as evidence, read-only
     results/checkpoints/<run id>.safetensors     runs that were interrupted
 
-One immutable file per run and kind. The file of kind ``runs`` is written last, so a run is recorded once
-all of it is. What is not a record is passed over; what is broken is named and passed over.
+One file per record, named after its first column. A run's records of the kinds ``runs``, ``epochs`` and
+``predictions`` have the same name, and that of kind ``runs`` is written last, so a run is recorded once all of it is. What is not a record is passed over; what is broken is named and passed over.
 """
 
 from __future__ import annotations
@@ -25,11 +25,16 @@ from harness.records.schema import KINDS, SCHEMA_VERSION, conform, to_table
 __all__ = ["BrokenFile", "Store"]
 
 # A row a file needs neither statistics nor dictionaries; the bytes of floats compress better side by side.
+_ONE_ROW = {"write_statistics": False, "use_dictionary": False}
 _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
-    "runs": {"write_statistics": False, "use_dictionary": False},
+    "runs": _ONE_ROW,
+    "identities": _ONE_ROW,
+    "audits": _ONE_ROW,
     "epochs": {},
     "predictions": {"use_dictionary": ["run_id", "label"], "use_byte_stream_split": ["logits.list.element"]},
 }
+
+_PARTS_OF_RUNS = {"epochs", "predictions"}
 
 _KIND_KEY, _VERSION_KEY = b"harness.kind", b"harness.schema_version"
 
@@ -71,6 +76,14 @@ class Store:
         if predictions is not None:
             self._write("predictions", run_id, conform("predictions", predictions))
         self._write("runs", run_id, run_table)
+
+    def write(self, kind: str, row: dict[str, Any]) -> None:
+        """Record what is no part of a run, in place of a record of the same name if there is one.
+
+        Raises:
+            RecordError: the row breaks the schema.
+        """
+        self._write(kind, row[KINDS[kind].names[0]], to_table(kind, [row]))
 
     def read(self, kind: str, run_ids: Sequence[str] | None = None) -> tuple[pa.Table, list[BrokenFile]]:
         """All records of a kind, or those of some runs; where a run was repeated here, ours shadow the published.
@@ -119,11 +132,11 @@ class Store:
                 home = path.parent.parent
                 try:
                     table = _read_file(path, kind)
-                    if set(table.column("run_id").to_pylist()) != {path.stem}:
-                        raise RecordError("holds other runs than its name says")
+                    if set(table.column(0).to_pylist()) != {path.stem}:
+                        raise RecordError("holds another record than its name says")
                     if kind == "runs":
                         recorded.setdefault(home, set()).add(path.stem)
-                    elif path.stem not in recorded.get(home, set()):
+                    elif kind in _PARTS_OF_RUNS and path.stem not in recorded.get(home, set()):
                         raise RecordError(
                             "belongs to a run that is not recorded: it was interrupted while being written; run it again, or remove the file"
                         )
@@ -133,11 +146,11 @@ class Store:
                     num_files += 1
         return num_files, broken
 
-    def _write(self, kind: str, run_id: str, table: pa.Table) -> None:
+    def _write(self, kind: str, name: str, table: pa.Table) -> None:
         table = table.replace_schema_metadata({_KIND_KEY: kind, _VERSION_KEY: str(SCHEMA_VERSION)})
         buffer = pa.BufferOutputStream()
         pq.write_table(table, buffer, compression="zstd", write_page_checksum=True, **_WRITE_OPTIONS[kind])
-        write_atomically(self.root / kind / f"{run_id}.parquet", buffer.getvalue().to_pybytes())
+        write_atomically(self.root / kind / f"{name}.parquet", buffer.getvalue().to_pybytes())
 
     def _files(self, kind: str) -> Iterator[Path]:
         for folder in (self.root / kind, self.root / "published" / kind):

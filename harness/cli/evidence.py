@@ -1,0 +1,157 @@
+"""The commands that examine networks of others: identify, audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from harness.cli.options import (
+    DEFAULT_RESULTS,
+    EXIT_SOME_FAILED,
+    Data,
+    Device,
+    Json,
+    Results,
+    Upstream,
+)
+from harness.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.data import ImageSet
+    from harness.environment import Environment
+
+__all__ = ["audit", "identify"]
+
+_Examined = TypeVar("_Examined")
+
+
+def identify(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Keys of the catalogue, or package.module:factory. Default: the whole catalogue."
+        ),
+    ] = None,
+    *,
+    data: Data = "cifar10",
+    results: Results = DEFAULT_RESULTS,
+    upstream: Upstream = None,
+    as_json: Json = False,
+) -> None:
+    """Write an identity card per model: size, structure, initial weights, and whether it is the paper's function."""
+    from harness.console import print_identities, print_json, say
+    from harness.execution.networks import have_network
+    from harness.identity.card import identity_card
+    from harness.models import ModelEntry, find
+    from harness.models import models as catalogue
+
+    entries = {key: find(key) for key in models} if models else catalogue()
+    images, _, here = _prepare(data, "cpu", upstream)
+
+    def measure(entry: ModelEntry) -> dict[str, Any]:
+        have_network(entry, say)
+        return identity_card(entry, images, here)
+
+    rows, all_done = _examine("identities", entries, measure, results)
+    if as_json:
+        print_json(identities=rows)
+    else:
+        print_identities(rows)
+    if not all_done:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def audit(
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models with a published checkpoint. Default: all.")
+    ] = None,
+    *,
+    device: Device = "auto",
+    data: Data = "cifar10",
+    results: Results = DEFAULT_RESULTS,
+    upstream: Upstream = None,
+    as_json: Json = False,
+) -> None:
+    """Evaluate published checkpoints as their repositories say, through their class and through ours."""
+    from harness.audit import PublishedCheckpoint, find_checkpoint, published_checkpoints
+    from harness.audit import audit as audit_checkpoint
+    from harness.console import print_audits, print_json, say
+    from harness.execution.networks import have_file, have_network
+    from harness.models import find
+
+    checkpoints = {key: find_checkpoint(key) for key in models} if models else published_checkpoints()
+    images, torch_device, here = _prepare(data, device, upstream)
+
+    def measure(checkpoint: PublishedCheckpoint) -> dict[str, Any]:
+        have_network(find(checkpoint.model), say)
+        have_file(checkpoint.file, checkpoint.model, say)
+        return audit_checkpoint(checkpoint, images, torch_device, here)
+
+    rows, all_done = _examine("audits", checkpoints, measure, results)
+    if as_json:
+        print_json(audits=rows)
+    else:
+        print_audits(rows)
+    if not all_done:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _prepare(
+    data: str, device_name: str, upstream: Path | None
+) -> tuple[ImageSet, torch.device, Environment]:
+    """The images, the device, set up for reproducible float32, and what describes this process."""
+    from harness import allocator, environment
+
+    allocator_state = allocator.configure()
+    from harness.config import Precision
+    from harness.console import load_cifar10
+    from harness.data import load
+    from harness.models.upstream import use_clones_in
+    from harness.training.device import configure, resolve_device
+
+    if upstream is not None:
+        use_clones_in(upstream)
+    device, num_threads = resolve_device(device_name), environment.num_cores()
+    configure(device, Precision.FP32, num_threads)
+    source = "auto" if data == "cifar10" else data
+    images = load("synthetic") if data == "synthetic" else load_cifar10(source)
+    return images, device, environment.capture(device, num_threads=num_threads, allocator=allocator_state)
+
+
+def _examine(
+    kind: str,
+    subjects: Mapping[str, _Examined],
+    measure: Callable[[_Examined], dict[str, Any]],
+    results: Path,
+) -> tuple[Sequence[dict[str, Any]], bool]:
+    """Measure and record one after another; what cannot be had is named, and the rest goes on.
+
+    Returns:
+        The rows, and whether all were had.
+
+    Raises:
+        ModelError: not one was had.
+    """
+    from harness.console import say
+    from harness.records import Store
+
+    store, rows = Store(results), []
+    for number, (key, subject) in enumerate(subjects.items(), start=1):
+        try:
+            row = measure(subject)
+        except ModelError as error:
+            if len(subjects) == 1:
+                raise
+            say(f"{key}: {error}")
+        else:
+            store.write(kind, row)
+            rows.append(row)
+            say(f"{key}: done ({number} of {len(subjects)})")
+    if not rows:
+        raise ModelError(f"none of the {len(subjects)} models can be had; each is named above")
+    return rows, len(rows) == len(subjects)

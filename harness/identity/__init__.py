@@ -1,0 +1,1 @@
+"""What a network is, measured on the network: its structure, and whether it computes the paper's function."""
