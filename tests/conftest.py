@@ -1,4 +1,8 @@
-"""Builders of what most tests need: a tiny recipe, and a run of it. No torch."""
+"""Builders of what most tests need: a tiny recipe, a run of it, a network of one's own. No torch."""
+
+import importlib
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +60,39 @@ def make_spec(make_recipe):
         return RunSpec(**(fields | changes))
 
     return make
+
+
+NETWORK = """\
+from torch import nn
+
+def net(num_outputs=10):
+    return nn.Sequential(nn.Conv2d(3, 4, 3, stride=4), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(256, num_outputs))
+
+def hundred():
+    return net(100)
+"""
+
+
+@pytest.fixture
+def write_module(tmp_path, monkeypatch):
+    """A function from code and a path to that file, in a new working folder; what is imported is forgotten.
+
+    Unless told, it is mynet.py, with a factory ``net`` and one of 100 outputs, ``hundred``.
+    """
+    folder = tmp_path / "working"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    written = set()
+
+    def write(code=NETWORK, path="mynet.py"):
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(code)
+        written.add(Path(path).parts[0].removesuffix(".py"))
+        importlib.invalidate_caches()
+        return file
+
+    yield write
+    for name in [name for name in sys.modules if name.partition(".")[0] in written]:
+        del sys.modules[name]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import DEFAULT_RESULTS, Json, Results, Upstream
-from harness.errors import RecordError
+from harness.errors import RecordError, UnknownNameError
 
 __all__ = ["data_app", "models_app", "results_app"]
 
@@ -126,21 +126,30 @@ def models_fetch(
 
 
 @results_app.command("list")
-def results_list(*, results: Results = DEFAULT_RESULTS, as_json: Json = False) -> None:
-    """List every recorded run, those that the project published included."""
-    from harness.console import print_json, print_runs, stderr
+def results_list(
+    *,
+    kind: Annotated[str, typer.Option(help="runs, identities or audits.")] = "runs",
+    results: Results = DEFAULT_RESULTS,
+    as_json: Json = False,
+) -> None:
+    """List every record of a kind, those that the project published included."""
+    from harness.console import print_audits, print_identities, print_json, print_runs, say
     from harness.records import Store
 
-    table, broken = Store(results).read("runs")
+    show = {"runs": print_runs, "identities": print_identities, "audits": print_audits}
+    if kind not in show:
+        raise UnknownNameError("kind of record that can be listed", kind, show)
+    table, broken = Store(results).read(kind)
     rows = table.to_pylist()
     for file in broken:
-        stderr.print(f"passed over {file.path}: {file.reason}", markup=False)
+        say(f"passed over {file.path}: {file.reason}")
     if as_json:
-        print_json(runs=rows)
+        print_json(**{kind: rows})
     elif rows:
-        print_runs(rows)
+        show[kind](rows)
     else:
-        stderr.print(f"No runs are recorded in {results}/; record some with: harness reproduce")
+        command = {"runs": "reproduce", "identities": "identify", "audits": "audit"}[kind]
+        say(f"No {kind} are recorded in {results}/; record some with: harness {command}")
 
 
 @results_app.command("check")

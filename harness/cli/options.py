@@ -105,6 +105,6 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 ExperimentName = Annotated[
     str | None,
     typer.Argument(
-        help="smoke, quick, paper, or a TOML file. Default: paper where there is CUDA, else quick."
+        help="smoke, quick, compare, paper, or a TOML file. Default: paper where there is CUDA, else quick."
     ),
 ]

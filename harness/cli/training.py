@@ -96,7 +96,7 @@ def run(
     model: Annotated[
         str, typer.Option(help="A key of the catalogue (harness models list), or package.module:factory.")
     ],
-    recipe: Annotated[str, typer.Option(help="paper, short, or a TOML file.")],
+    recipe: Annotated[str, typer.Option(help="paper, short, ..., or a TOML file.")],
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED)] = 0,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="fp32, tf32, bf16 or auto.")] = "auto",

@@ -50,6 +50,8 @@ class Layer:
     weight: nn.Parameter
     bias: nn.Parameter | None
     normalization: nn.BatchNorm1d | nn.BatchNorm2d | None
+    normalization_is: str
+    """``usual`` if it is a module with scale, shift and statistics; else what it is instead."""
     on_main_path: bool
     kernel: tuple[int, ...]
     """(height, width) of a convolution; empty for a linear layer."""
@@ -66,18 +68,18 @@ class Layer:
 
     def __str__(self) -> str:
         """E.g. ``3x3 16->32, stride 2``, ``linear 64->10``."""
-        if not self.kernel:
-            text = f"linear {self.in_channels}->{self.out_channels}"
-        else:
-            text = f"{by(self.kernel)} {self.in_channels}->{self.out_channels}"
-            text += f", stride {short(self.stride)}" if set(self.stride) != {1} else ""
-            text += f", {self.groups} groups" if self.groups != 1 else ""
-            text += f", dilation {short(self.dilation)}" if set(self.dilation) != {1} else ""
-            same = tuple((size - 1) // 2 for size in self.kernel)
-            text += f", padding {short(self.padding)}" if self.padding != same else ""
-            text += ", with bias" if self.bias is not None else ""
-            text += "" if self.normalization is not None else ", not normalised"
-        return text
+        usual_padding = tuple((size - 1) // 2 for size in self.kernel)
+        parts = [f"{by(self.kernel) or 'linear'} {self.in_channels}->{self.out_channels}"]
+        parts += [f"stride {short(self.stride)}"] if set(self.stride) - {1} else []
+        parts += [f"{self.groups} groups"] if self.groups != 1 else []
+        parts += [f"dilation {short(self.dilation)}"] if set(self.dilation) - {1} else []
+        parts += [f"padding {short(self.padding)}"] if self.padding != usual_padding else []
+        # convolutions are normalised and have no bias, linear layers the other way round
+        if (self.bias is None) != bool(self.kernel):
+            parts.append("with bias" if self.kernel else "without bias")
+        if self.normalization_is != ("usual" if self.kernel else "absent"):
+            parts.append(f"normalisation {self.normalization_is}")
+        return ", ".join(parts)
 
 
 def by(numbers: Iterable[int]) -> str:
@@ -119,7 +121,7 @@ def probe() -> Tensor:
 
 
 def trace(network: nn.Module, images: Tensor) -> Graph:
-    """Run a network in the mode it is in, and read its operations.
+    """Run a network in the mode it is in, and read its operations; all its parameters come to require gradients.
 
     Args:
         network: from images to logits, on the CPU.
@@ -129,7 +131,7 @@ def trace(network: nn.Module, images: Tensor) -> Graph:
         ModelError: its output does not depend on weights, or a weight is computed from others, so that layers
             cannot be told.
     """
-    output = network(images)
+    output = network.requires_grad_(requires_grad=True)(images)
     if output.grad_fn is None:
         raise ModelError("the output does not depend on anything that can be trained")
     operations = _operations(output.grad_fn)
@@ -188,13 +190,13 @@ def _longest_path(operations: list[Operation]) -> list[Operation]:
 
 def _layers(network: nn.Module, operations: list[Operation], main_path: set[Operation]) -> Iterator[Layer]:
     names = {id(parameter): name for name, parameter in network.named_parameters()}
-    normalizations = {
+    modules = {
         id(module.weight): module for module in network.modules() if isinstance(module, _NORMALIZATIONS)
     }
-    behind = {
-        operation.inputs[0]: normalizations.get(id(operation.parameters[0]))
+    scales = {
+        operation.inputs[0]: next(iter(operation.parameters), None)
         for operation in operations
-        if operation.name == _NORMALIZATION and operation.inputs and operation.parameters
+        if operation.name == _NORMALIZATION and operation.inputs
     }
     for operation in operations:
         if not operation.weighted:
@@ -208,6 +210,7 @@ def _layers(network: nn.Module, operations: list[Operation], main_path: set[Oper
         if inputs is None:
             inputs = node._saved_self
         size = tuple(weight.shape[2:])
+        normalization = modules.get(id(scales[operation])) if operation in scales else None
         stride, padding, dilation = (
             (tuple(node._saved_stride), tuple(node._saved_padding), tuple(node._saved_dilation))
             if convolution
@@ -218,7 +221,8 @@ def _layers(network: nn.Module, operations: list[Operation], main_path: set[Oper
             operation=operation,
             weight=weight,
             bias=biases[0] if biases else None,
-            normalization=behind.get(operation),
+            normalization=normalization,
+            normalization_is=_what_it_is(normalization) if operation in scales else "absent",
             on_main_path=operation in main_path,
             kernel=size,
             stride=stride,
@@ -237,3 +241,11 @@ def _layers(network: nn.Module, operations: list[Operation], main_path: set[Oper
             if convolution
             else (),
         )
+
+
+def _what_it_is(normalization: nn.BatchNorm1d | nn.BatchNorm2d | None) -> str:
+    if normalization is None:
+        return "by a function"
+    if not normalization.affine:
+        return "without scale"
+    return "usual" if normalization.track_running_stats else "without statistics"

@@ -36,16 +36,16 @@ def find(key: str) -> ModelEntry:
     """
     if ":" in key:
         return own.entry_of_factory(key)
-    added = own.entries_of_packages()
-    if key in _CATALOGUE and key in added:
+    added = own.added_by_packages(key)
+    if added is not None and key in _CATALOGUE:
         raise UsageError(
-            f"model {key!r}: {added[key].distribution} adds a model of the same name as one of the harness's; rename "
-            f"it in its entry points ({own.GROUP})"
+            f"model {key!r}: {added.distribution} adds a model of the same name as one of the harness's; rename it in "
+            f"its entry points ({own.GROUP})"
         )
-    try:
-        return (added | _CATALOGUE)[key]
-    except KeyError:
-        raise UnknownNameError("model", key, models()) from None
+    entry = added or _CATALOGUE.get(key)
+    if entry is None:
+        raise UnknownNameError("model", key, models())
+    return entry
 
 
 _OPTIONS: tuple[Option, ...] = ("A", "B", "none")

@@ -25,7 +25,7 @@ def num_macs(model: nn.Module) -> int:
     """
     try:
         return _count(copy.deepcopy(model).to("meta"))
-    except (RuntimeError, NotImplementedError):
+    except Exception:  # noqa: BLE001 - anything: its code may never have met a tensor without data
         return _count(copy.deepcopy(model).to("cpu"))
 
 

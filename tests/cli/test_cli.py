@@ -50,6 +50,8 @@ def test_version_goes_to_stdout(harness: Harness) -> None:
         (["plan", "smoke", "--iterations", "2000"], "more than the 1563 of recipe 'short'"),
         (["plan", "smoke", "--data", "cifra10"], "--data 'cifra10': neither cifar10, nor synthetic"),
         (["run", "--model", "resnet20", "--recipe", "shrt"], "no recipe named 'shrt'; did you mean short"),
+        (["plan", "smoke", "--upstream", "no/such/folder"], "no/such/folder: no such folder"),
+        (["models", "fetch", "--upstream", "no/such/folder"], "no/such/folder: no such folder"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(
@@ -71,7 +73,7 @@ def test_plan_writes_nothing(harness: Harness, tmp_path: Path) -> None:
     code, out, _ = harness("plan", "quick", "--results", results)
     assert code == 0
     assert not results.exists()
-    assert "6 of 6 runs to do" in out
+    assert "7 of 7 runs to do" in out
 
 
 def test_plan_as_json_is_one_versioned_object(harness: Harness, tmp_path: Path) -> None:
@@ -103,7 +105,7 @@ def test_models_list_as_json_has_every_field_of_every_model(harness: Harness) ->
     assert row.pop("adapted").startswith("timm's ResNet")
     assert row == {
         "key": "timm-plain20", "family": "plain", "depth": 20, "shortcut": "none", "source": "pypi",
-        "distribution": "timm", "version": metadata.version("timm"), "licence": "Apache-2.0",
+        "origin": f"timm {metadata.version('timm')}", "distribution": "timm", "version": metadata.version("timm"), "licence": "Apache-2.0",
         "repository": None, "commit": None, "path": None, "sha256": None,
     }  # fmt: skip
     pinned = {row["key"]: row for row in rows}["akamaster-resnet20"]
@@ -127,6 +129,7 @@ def test_models_fetch_names_what_cannot_be_had(
     harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upstream, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere/.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
@@ -180,6 +183,57 @@ def test_a_diverged_run_is_recorded_and_makes_exit_code_4(
     assert "diverged" in err
     row = Store(results).read("runs")[0].to_pylist()[0]
     assert (row["status"], row["test_accuracy"]) == ("diverged", None)
+
+
+def test_a_network_of_one_s_own_in_the_working_folder_is_trained_and_recorded(
+    harness: Harness, write_module: Callable[..., Path], tiny_recipe: Path, tmp_path: Path
+) -> None:
+    write_module()
+    results = tmp_path / "results"
+    code, _, err = harness(
+        "run", "--model", "mynet:net", "--recipe", tiny_recipe, "--data", "synthetic", "--results", results,
+        "--iterations", 3, "--precision", "fp32",
+    )  # fmt: skip
+    assert code == 0, err
+    [row] = Store(results).read("runs")[0].to_pylist()
+    assert (row["status"], row["model"]) == ("completed", "mynet:net")
+    assert row["model_source"].startswith("own code ")
+    # 3x3 kernels from 3 to 4 channels, scale and shift, 256 features to 10 classes
+    assert row["parameters"] == (9 * 3 * 4 + 4) + 2 * 4 + (256 * 10 + 10)
+
+
+def test_a_network_of_one_s_own_that_breaks_the_contract_is_exit_code_1_and_leaves_nothing(
+    harness: Harness, write_module: Callable[..., Path], tiny_recipe: Path, tmp_path: Path
+) -> None:
+    write_module()
+    code, out, err = harness(
+        "run", "--model", "mynet:hundred", "--recipe", tiny_recipe, "--data", "synthetic",
+        "--results", tmp_path / "results",
+    )  # fmt: skip
+    assert (code, out) == (1, "")
+    *_announced, last = err.splitlines()
+    assert last.startswith("harness: model 'mynet:hundred': ")
+    assert "of shape (2, 100); return logits (N, 10)" in last
+    assert err.count("harness: ") == 1
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        ("nosuchmodule:net", "there is no module 'nosuchmodule' in "),
+        ("mynet:", "write package.module:factory, e.g. mynet:resnet20, not 'mynet:'"),
+    ],
+)
+def test_an_unknown_module_is_exit_code_2(
+    harness: Harness, write_module: Callable[..., Path], tmp_path: Path, model: str, complaint: str
+) -> None:
+    write_module()
+    code, out, err = harness("run", "--model", model, "--recipe", "short", "--results", tmp_path / "results")
+    assert (code, out) == (2, "")
+    assert err.startswith(f"harness: model {model!r}: ")
+    assert complaint in err
+    assert err.count("\n") == 1
 
 
 def test_results_check_names_a_broken_file(harness: Harness, tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
-"""Networks of repositories are had before runs begin, or their runs are recorded as skipped."""
+"""Networks are had before runs begin, or their runs are recorded as skipped; one's own must keep the contract."""
 
 import hashlib
 import os
+from importlib import metadata
 
 import pytest
 
@@ -17,6 +18,7 @@ def nowhere(monkeypatch, tmp_path):
     """Nothing is cached, and git finds no repository."""
     monkeypatch.delenv("HARNESS_UPSTREAM_DIR", raising=False)
     monkeypatch.setattr(upstream, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere/.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
@@ -56,6 +58,44 @@ def test_a_changed_file_in_a_given_folder_is_refused(make_job, make_environment,
     assert prepare_networks([job], make_environment(), lambda _: None) == []
     with pytest.raises(ModelError, match="not the pinned"):
         find(job.spec.model).build()
+
+
+def test_a_run_of_a_package_that_is_not_installed_is_recorded_as_skipped(
+    make_job, make_environment, monkeypatch
+):
+    installed = metadata.version
+
+    def version(name):
+        if name == "pytorchcv":
+            raise metadata.PackageNotFoundError(name)
+        return installed(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    ours, theirs = make_job(), make_job(model="pytorchcv-resnet20")
+    told = []
+    assert prepare_networks([theirs, ours], make_environment(), told.append) == [ours]
+    remedy = "pytorchcv is not installed; install it with: pip install pytorchcv"
+    row = Store(ours.results).local_run(theirs.run_id)
+    assert (row["status"], row["reason"], row["test_accuracy"]) == ("skipped", remedy, None)
+    assert row["model_source"] == "pytorchcv, not installed"
+    assert told == [f"pytorchcv-resnet20: skipped: {remedy}"]
+
+
+def test_a_network_of_one_s_own_that_keeps_the_contract_is_run(make_job, make_environment, write_module):
+    write_module()
+    job = make_job(model="mynet:net")
+    assert prepare_networks([job], make_environment(), lambda _: None) == [job]
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_network_of_one_s_own_that_breaks_the_contract_stops_all_before_anything_is_recorded(
+    make_job, make_environment, write_module
+):
+    write_module()
+    theirs, own = make_job(model="akamaster-resnet20"), make_job(model="mynet:hundred")
+    with pytest.raises(ModelError, match=r"'mynet:hundred'.* shape \(2, 100\)"):
+        prepare_networks([theirs, own], make_environment(), lambda _: None)
+    assert not own.results.exists()
 
 
 def test_the_version_of_a_network_from_elsewhere_is_part_of_the_run_s_name(make_job, make_environment):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.config import Experiment, Group, Precision, load_experiment
+from harness.config import Experiment, Group, Precision, load_experiment, load_recipe
 from harness.errors import UnknownNameError, UsageError
-from harness.execution.plan import makespan, num_threads_per_run, run_id, select_specs
+from harness.execution.plan import makespan, num_threads_per_run, plan_runs, run_id, select_specs
+from harness.records import Store
 
 
 def select(experiment: Experiment, **wishes: object):
@@ -17,7 +18,7 @@ def experiment(*groups: Group) -> Experiment:
     return Experiment(name="e", summary="", precision="fp32", shows="", shows_not="", groups=groups)
 
 
-def test_quick_is_two_seeds_of_20_layers_and_one_of_56_for_an_epoch() -> None:
+def test_quick_is_two_seeds_of_20_layers_another_s_classes_and_56_layers_for_an_epoch() -> None:
     runs = [
         (spec.model, spec.seed, spec.iterations, spec.shortened) for spec in select(load_experiment("quick"))
     ]
@@ -26,9 +27,31 @@ def test_quick_is_two_seeds_of_20_layers_and_one_of_56_for_an_epoch() -> None:
         ("resnet20", 1, 1563, False),
         ("plain20", 0, 1563, False),
         ("plain20", 1, 1563, False),
+        ("torchvision-resnet20", 0, 1563, False),
         ("resnet56", 0, 391, True),
         ("plain56", 0, 391, True),
     ]
+
+
+def test_compare_is_five_implementations_by_three_seeds_as_their_own_code_starts_them() -> None:
+    specs = select(load_experiment("compare"))
+    implementations = [
+        "resnet20",
+        "torchvision-resnet20",
+        "timm-resnet20",
+        "akamaster-resnet20",
+        "pytorchcv-resnet20",
+    ]
+    assert [(spec.model, spec.seed) for spec in specs] == [
+        (model, seed) for model in implementations for seed in range(3)
+    ]
+    assert {(spec.recipe.name, spec.iterations, spec.shortened) for spec in specs} == {
+        ("short-own-init", 1563, False)
+    }
+    own, common = load_recipe("short-own-init"), load_recipe("short")
+    told = {"name", "summary", "source", "initialization"}
+    assert own.model_dump(exclude=told) == common.model_dump(exclude=told)
+    assert (own.initialization, common.initialization) == ("implementation", "he")
 
 
 def test_a_run_that_two_groups_ask_for_is_there_once() -> None:
@@ -83,6 +106,18 @@ def test_a_run_id_is_a_file_name_and_tells_spec_and_place(make_spec, make_enviro
     assert name != run_id(make_spec(seed=3), there)
     assert name != run_id(make_spec(seed=4), here)
     assert name.replace("-", "").replace(".", "").isalnum()
+
+
+def test_a_network_of_one_s_own_can_be_planned(write_module, make_recipe, make_environment, tmp_path) -> None:
+    code = write_module()
+    wished = experiment(Group(models=("resnet20",), recipe="short", seeds=(0,)))
+    [spec] = select(wished, models=["mynet:net"])
+    [planned] = plan_runs([spec], make_environment(), Store(tmp_path / "results"))
+    assert (planned.spec.model, planned.state) == ("mynet:net", "new")
+    assert planned.estimated_seconds > 0
+    assert planned.run_id.startswith("mynet-net-short-s0-")
+    code.write_text(code.read_text() + "# changed")
+    assert run_id(spec, make_environment()) != planned.run_id
 
 
 def test_runs_go_to_the_worker_that_is_free_first() -> None:

@@ -13,8 +13,16 @@ from harness.models import catalogue, find, models, upstream
 from harness.models.composition import ZeroShortcut
 from harness.models.resnet import PadShortcut, ProjectionShortcut
 
-PACKAGES = ("torchvision", "timm")
+COMPOSED_OF = ("torchvision", "timm")
+SHIPPED_BY = {
+    "pytorchcv": ("B", {20, 56, 110}),
+    "bayesian-torch": ("A", {20, 32, 44, 56, 110}),
+    "torchdistill": ("B", {20, 32, 44, 56, 110}),
+}
+"""Packages that ship networks for 32x32 images: their shortcut and their depths."""
+PACKAGES = (*COMPOSED_OF, *SHIPPED_BY)
 FROM_PACKAGES = [key for key, entry in models().items() if entry.source == "pypi"]
+OURS_AND_FROM_PACKAGES = [key for key, entry in models().items() if entry.source in {"ours", "pypi"}]
 
 
 def build_without_data(key):
@@ -46,6 +54,9 @@ def test_ours_are_every_depth_of_the_paper_in_three_kinds():
         ("torchvision-resnet20", "resnet", 20, "A"),
         ("timm-resnet56-b", "resnet", 56, "B"),
         ("timm-plain110", "plain", 110, "none"),
+        ("pytorchcv-resnet20", "resnet", 20, "B"),
+        ("bayesian-torch-resnet110", "resnet", 110, "A"),
+        ("torchdistill-resnet56", "resnet", 56, "B"),
     ],
 )
 def test_key_names_family_depth_and_shortcut(key, family, depth, shortcut):
@@ -59,12 +70,13 @@ def test_key_of_the_catalogue_is_the_entry_s_own(key):
     assert models()[key] is find(key)
 
 
-@pytest.mark.parametrize("key", [key for key, entry in models().items() if entry.source != "git"])
+@pytest.mark.parametrize("key", OURS_AND_FROM_PACKAGES)
 def test_depth_counts_the_weighted_layers_of_the_main_path(key):
+    beside = {"shortcut", "downsample", "identity_conv"}
     weighted = [
         name
         for name, module in build_without_data(key).named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and not {"shortcut", "downsample"} & set(name.split("."))
+        if isinstance(module, nn.Conv2d | nn.Linear) and not beside & set(name.split("."))
     ]
     assert len(weighted) == find(key).depth
 
@@ -77,7 +89,7 @@ def test_depth_counts_the_weighted_layers_of_the_main_path(key):
         ("plain20", 0, 0, 0),
         *(
             (f"{package}-{name}", *counts)
-            for package in PACKAGES
+            for package in COMPOSED_OF
             for name, counts in {
                 "resnet20": (2, 0, 0),
                 "resnet20-b": (0, 2, 0),
@@ -106,7 +118,7 @@ def test_each_build_is_a_new_network(key):
     modules = [{id(module) for module in network.modules()} for network in (first, second)]
     assert tensors[0].isdisjoint(tensors[1])
     assert modules[0].isdisjoint(modules[1])
-    assert not torch.equal(first.conv1.weight, second.conv1.weight)
+    assert not torch.equal(next(first.parameters()), next(second.parameters()))
 
 
 @pytest.mark.parametrize(("key", "hint"), [("resnet-20", "resnet20"), ("plian20", "plain20")])
@@ -115,18 +127,28 @@ def test_unknown_key_is_told_the_nearest(key, hint):
         find(key)
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_each_package_has_its_resnet18_and_the_paper_s_networks(package):
+@pytest.mark.parametrize("package", COMPOSED_OF)
+def test_each_composed_package_has_its_resnet18_and_the_paper_s_networks(package):
     depths = (20, 32, 44, 56, 110)
     expected = {f"{package}-resnet18"}
     expected |= {f"{package}-{name}" for n in depths for name in (f"resnet{n}", f"resnet{n}-b", f"plain{n}")}
     assert {key for key in FROM_PACKAGES if find(key).distribution == package} == expected
 
 
-@pytest.mark.parametrize("key", [key for key, entry in models().items() if entry.source != "git"])
+@pytest.mark.parametrize("package", SHIPPED_BY)
+def test_each_package_with_networks_for_32x32_images_has_them_as_it_ships_them(package):
+    entries = [find(key) for key in FROM_PACKAGES if find(key).distribution == package]
+    shortcut, depths = SHIPPED_BY[package]
+    assert {entry.key for entry in entries} == {f"{package}-resnet{depth}" for depth in depths}
+    assert {entry.depth for entry in entries} == depths
+    assert {(entry.family, entry.shortcut) for entry in entries} == {("resnet", shortcut)}
+    assert type(entries[0].build()).__module__.startswith(package.replace("-", "_"))
+
+
+@pytest.mark.parametrize("key", OURS_AND_FROM_PACKAGES)
 def test_only_what_is_composed_is_adapted_and_says_why_in_one_sentence(key):
     entry = find(key)
-    if entry.source == "ours" or entry.depth == 18:
+    if entry.distribution not in COMPOSED_OF or entry.depth == 18:
         assert entry.adapted == ""
     else:
         assert re.fullmatch(r"[^.]+ because [^.]+\.", entry.adapted)
@@ -137,8 +159,10 @@ def test_only_what_is_composed_is_adapted_and_says_why_in_one_sentence(key):
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_licence_is_the_one_that_the_installed_package_states(package):
-    about = metadata.metadata(package)
+    installed = metadata.distribution(package)
+    about = installed.metadata
     stated = f"{about['License']} {about['License-Expression']} {about.get_all('Classifier')}"
+    stated += installed.read_text("LICENSE") or ""  # bayesian-torch states it nowhere else
     assert find(f"{package}-resnet20").licence.split("-")[0] in stated
 
 
@@ -155,7 +179,14 @@ def test_ours_comes_from_no_distribution():
 
 
 @pytest.mark.parametrize(
-    "key", ["torchvision-resnet18", "torchvision-plain20", "timm-resnet18", "timm-resnet20"]
+    "key",
+    [
+        "torchvision-resnet18",
+        "torchvision-plain20",
+        "timm-resnet18",
+        "timm-resnet20",
+        *(f"{package}-resnet20" for package in SHIPPED_BY),
+    ],
 )
 def test_missing_distribution_is_named_with_its_remedy(key, monkeypatch):
     entry = find(key)
@@ -164,7 +195,7 @@ def test_missing_distribution_is_named_with_its_remedy(key, monkeypatch):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "version", nothing)
-    monkeypatch.setitem(sys.modules, entry.distribution, None)
+    monkeypatch.setitem(sys.modules, entry.distribution.replace("-", "_"), None)
     message = f"{entry.distribution} is not installed; install it with: pip install {entry.distribution}"
     with pytest.raises(ModelError, match=message):
         entry.build()
@@ -176,7 +207,8 @@ def test_reading_the_catalogue_imports_neither_torch_nor_the_packages():
     code = (
         "import sys; from harness.models import models; "
         "assert all(entry.origin and entry.adapted is not None for entry in models().values()); "
-        "sys.exit(', '.join({'torch', 'torchvision', 'timm', 'numpy'} & set(sys.modules)) or 0)"
+        "heavy = {'torch', 'torchvision', 'timm', 'pytorchcv', 'bayesian_torch', 'torchdistill', 'numpy'}; "
+        "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
     )
     process = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (process.returncode, process.stderr) == (0, "")

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -80,15 +82,28 @@ def test_macs_of_deeper_networks(depth):
     assert num_macs(on_meta(f"resnet{depth}")) == macs_by_hand(NUM_BLOCKS[depth], projections=False)
 
 
-COMPOSED = [key for key, entry in models().items() if entry.source == "pypi" and entry.adapted]
+FROM_PACKAGES = [key for key, entry in models().items() if entry.source == "pypi" and entry.depth != 18]
 
 
-@pytest.mark.parametrize("key", COMPOSED)
-def test_networks_composed_of_other_classes_cost_what_the_paper_s_do(key):
+@pytest.mark.parametrize("key", FROM_PACKAGES)
+def test_networks_of_packages_cost_what_the_paper_s_do(key):
     entry, model = find(key), on_meta(key)
     projections = entry.shortcut == "B"
     assert num_parameters(model) == parameters_by_hand(NUM_BLOCKS[entry.depth], projections=projections)
     assert num_macs(model) == macs_by_hand(NUM_BLOCKS[entry.depth], projections=projections)
+
+
+@pytest.mark.parametrize(
+    ("key", "parameters", "macs"),
+    [
+        ("pytorchcv-resnet20", 272_474, 40_813_184),
+        ("bayesian-torch-resnet20", 269_722, 40_551_040),
+        ("torchdistill-resnet20", 272_474, 40_813_184),
+    ],
+)
+def test_cost_of_resnet20_as_packages_ship_it(key, parameters, macs):
+    model = find(key).build()
+    assert (num_parameters(model), num_macs(model)) == (parameters, macs)
 
 
 @pytest.mark.parametrize("key", ["torchvision-resnet18", "timm-resnet18"])
@@ -123,11 +138,32 @@ def test_macs_of_one_convolution_and_one_linear_layer():
     assert num_macs(model) == 3 * 4 * 25 * 16 * 16 + 1024 * 7
 
 
-def test_counting_leaves_the_network_as_it_was():
-    model = find("resnet20").build().train()
+class LooksAtItsData(nn.Module):
+    """Divides by a number that it takes from its input, and so needs data."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.fc = nn.Linear(3 * 32 * 32, 10)
+
+    def forward(self, x):
+        return self.fc((self.norm(x) / (1 + float(x.abs().max()))).flatten(1))
+
+
+def test_a_network_that_cannot_run_without_data_is_counted_all_the_same():
+    model = LooksAtItsData()
+    with pytest.raises(RuntimeError):
+        copy.deepcopy(model).to("meta")(torch.zeros(2, 3, 32, 32, device="meta"))
+    assert num_macs(model) == 3 * 32 * 32 * 10
+
+
+@pytest.mark.parametrize("build", [find("resnet20").build, LooksAtItsData])
+def test_counting_leaves_the_network_as_it_was(build):
+    model = build().train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     num_macs(model)
     assert model.training
+    assert all(module.training for module in model.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 

@@ -30,6 +30,20 @@ def build():
     return make
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_starts_by_itself_with_the_weights_of_he(kind):
+    checked = 0
+    for module in CifarResNet(20, **KINDS[kind]).modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            weight = module.weight.detach()
+            expected = (2 / weight[0].numel()) ** 0.5
+            # the deviation of a sample deviation is sigma / sqrt(2 n); torch's own draws are 2.4 times narrower
+            assert abs(weight.std() / expected - 1) < 5 / (2 * weight.numel()) ** 0.5
+            assert module.bias is None or (module.bias == 0).all()
+            checked += 1
+    assert checked == (22 if kind == "B" else 20)
+
+
 @pytest.fixture
 def images():
     return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))

@@ -5,11 +5,12 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from harness.errors import ModelError
-from harness.models.upstream import UpstreamFile, fetch, load_module, read
+from harness.errors import ModelError, UsageError
+from harness.models.upstream import UpstreamFile, fetch, load_module, read, use_clones_in
 
 SOURCE = b"""
 import torch
@@ -34,7 +35,7 @@ def repository(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.delenv("HARNESS_UPSTREAM_DIR", raising=False)
+    monkeypatch.setenv("HARNESS_UPSTREAM_DIR", "")  # what a test puts there goes with it
 
     def git(*words):
         settings = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
@@ -133,16 +134,79 @@ def test_a_missing_git_is_said(repository, cache, monkeypatch):
         fetch(pinned, cache=cache)
 
 
-def test_a_folder_that_is_there_takes_the_place_of_git(repository, cache, tmp_path, monkeypatch):
+@pytest.fixture
+def place_in_clone(tmp_path, monkeypatch):
+    """A function from a pinned file, a clone's folder and content to that file among the clones to be used.
+
+    From then on there is no git.
+    """
+
+    def place(pinned, clone, content):
+        file = tmp_path / "given" / clone / pinned.path
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+        use_clones_in(tmp_path / "given")
+        monkeypatch.setenv("PATH", "")
+        return file
+
+    return place
+
+
+LAYOUTS = ["someone+nets", "someone/nets", "nets"]
+
+
+@pytest.mark.parametrize("clone", LAYOUTS)
+def test_a_clone_that_is_there_takes_the_place_of_git(repository, cache, place_in_clone, clone):
     pinned = repository(SOURCE)
-    given = tmp_path / "given" / pinned.name / pinned.path
-    given.parent.mkdir(parents=True)
-    given.write_bytes(SOURCE)
-    monkeypatch.setenv("HARNESS_UPSTREAM_DIR", str(tmp_path / "given"))
+    given = place_in_clone(pinned, clone, SOURCE)
     assert read(pinned, cache=cache) == SOURCE
-    given.write_bytes(SOURCE + b"#")
-    with pytest.raises(ModelError, match="not the pinned"):
-        read(pinned, cache=cache)
+    assert fetch(pinned, cache=cache) == given
+    assert load_module(pinned, cache=cache).make("x").flag == "x"
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("clone", LAYOUTS)
+@pytest.mark.parametrize("ask", [read, fetch, load_module])
+def test_a_changed_file_in_a_clone_is_refused_and_neither_run_nor_overwritten(
+    repository, cache, place_in_clone, clone, ask
+):
+    pinned = repository(SOURCE)
+    fetch(pinned, cache=cache)
+    given = place_in_clone(pinned, clone, SOURCE + b"#")
+    with pytest.raises(ModelError, match="not the pinned") as caught:
+        ask(pinned, cache=cache)
+    assert str(given) in str(caught.value)
+    assert given.read_bytes() == SOURCE + b"#"
+    assert os.environ["CANARY"] == "silent"
+
+
+def test_what_no_clone_has_comes_through_git_or_from_the_cache(repository, cache, tmp_path):
+    pinned = repository(SOURCE)
+    (tmp_path / "given" / "nets").mkdir(parents=True)
+    use_clones_in(tmp_path / "given")
+    assert fetch(pinned, cache=cache).is_relative_to(cache)
+    assert read(pinned, cache=cache) == SOURCE
+
+
+def test_a_folder_of_clones_is_known_to_later_processes_wherever_they_work(
+    repository, cache, tmp_path, monkeypatch
+):
+    pinned = repository(SOURCE)
+    monkeypatch.chdir(tmp_path)
+    use_clones_in(Path())
+    monkeypatch.chdir("someone")
+    assert os.environ["HARNESS_UPSTREAM_DIR"] == str(tmp_path.resolve())
+    assert fetch(pinned, cache=cache) == tmp_path.resolve() / "someone" / "nets" / "models" / "net.py"
+
+
+@pytest.mark.parametrize("name", ["absent", "a_file"])
+def test_a_folder_of_clones_that_is_not_there_is_refused(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("HARNESS_UPSTREAM_DIR", "")
+    (tmp_path / "a_file").touch()
+    with pytest.raises(UsageError, match=f"{name}: no such folder") as caught:
+        use_clones_in(tmp_path / name)
+    assert "\n" not in str(caught.value)
+    assert os.environ["HARNESS_UPSTREAM_DIR"] == ""
 
 
 def test_modules_share_nothing_and_stay_out_of_the_process(repository, cache):

@@ -120,11 +120,37 @@ def make_predictions():
     return make
 
 
+_VALUES = {pa.string(): "text", pa.int64(): 7, pa.float64(): 0.5, pa.bool_(): True}
+
+
 @pytest.fixture
-def write_kind(store, make_run, make_epoch, make_predictions):
-    """A function that records a run of one epoch, and returns the path of its file of a kind."""
+def make_row():
+    """A function from a kind and a name to a row with no column null; only for kinds that are no part of a run."""
+
+    def value(kind):
+        if pa.types.is_timestamp(kind):
+            return datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
+        if pa.types.is_list(kind):
+            return [value(kind.value_type)] * 2
+        if pa.types.is_struct(kind):
+            return {field.name: value(field.type) for field in kind}
+        return _VALUES[kind]
+
+    def make(kind, name="run-1"):
+        schema = KINDS[kind]
+        return {field.name: value(field.type) for field in schema} | {schema.names[0]: name}
+
+    return make
+
+
+@pytest.fixture
+def write_kind(store, make_run, make_epoch, make_predictions, make_row):
+    """A function that records a run of one epoch, or else what a kind holds, and returns the file's path."""
 
     def write(kind="epochs", run_id="run-1"):
+        if kind in {"identities", "audits"}:
+            store.write(kind, make_row(kind, run_id))
+            return store.root / kind / f"{run_id}.parquet"
         store.write_run(make_run(run_id=run_id), [make_epoch(run_id=run_id)], make_predictions(run_id))
         assert kind in KINDS
         return store.root / kind / f"{run_id}.parquet"

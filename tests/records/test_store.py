@@ -37,7 +37,7 @@ def test_run_without_epochs_and_predictions_is_one_file(store, make_run):
 def test_files_lie_where_the_layout_says(store, write_kind):
     write_kind()
     paths = {path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file()}
-    assert paths == {f"{kind}/run-1.parquet" for kind in KINDS}
+    assert paths == {f"{kind}/run-1.parquet" for kind in ("runs", "epochs", "predictions")}
     assert store.checkpoint("run-1") == store.root / "checkpoints" / "run-1.safetensors"
 
 
@@ -320,7 +320,7 @@ def test_check_finds_a_file_under_another_name(store, write_kind, kind):
     path = write_kind(kind)
     renamed = path.rename(path.with_name("run-2.parquet"))
     reasons = {file.path: file.reason for file in store.check()[1]}
-    assert "holds other runs than its name says" in reasons[renamed]
+    assert "holds another record than its name says" in reasons[renamed]
 
 
 def test_check_finds_a_file_without_rows(store, write_kind):
@@ -340,3 +340,24 @@ def test_run_whose_file_has_no_rows_counts_as_not_recorded(store, write_kind):
     path = write_kind("runs")
     rewrite(path, lambda table: table.slice(0, 0), kind=b"runs")
     assert store.local_run("run-1") is None
+
+
+@pytest.mark.parametrize("kind", ["identities", "audits"])
+def test_what_is_no_part_of_a_run_is_read_as_it_was_written(store, make_row, kind):
+    store.write(kind, make_row(kind))
+    table, broken = store.read(kind)
+    assert (table.to_pylist(), broken) == ([make_row(kind)], [])
+    assert store.check() == (1, [])
+
+
+def test_a_record_of_the_same_name_takes_the_place_of_the_earlier(store, make_row):
+    store.write("audits", make_row("audits"))
+    store.write("audits", make_row("audits") | {"model": "another"})
+    assert [row["model"] for row in store.read("audits")[0].to_pylist()] == ["another"]
+
+
+def test_a_row_that_breaks_the_schema_leaves_the_earlier_record(store, make_row):
+    store.write("audits", make_row("audits"))
+    with pytest.raises(RecordError, match="column 'accuracy' is double, not 'much'"):
+        store.write("audits", make_row("audits") | {"accuracy": "much"})
+    assert store.read("audits")[0].to_pylist() == [make_row("audits")]

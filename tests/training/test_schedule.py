@@ -63,6 +63,13 @@ def test_warmup_is_for_networks_of_at_least_its_depth(make_recipe):
     assert learning_rate(recipe, 0, 10, 31) == 0.05
 
 
+def test_a_network_of_unknown_depth_has_no_warmup_of_deep_ones(make_recipe):
+    recipe = make_recipe(warmup=Warmup(learning_rate=0.007, iterations=1, min_depth=1))
+    assert learning_rate(recipe, 0, 10, 1) == 0.007
+    assert learning_rate(recipe, 0, 10, None) == 0.05
+    assert [learning_rate(PAPER, iteration, 64_000, None) for iteration in (0, 399, 400)] == [0.1] * 3
+
+
 @pytest.fixture
 def linear(make_recipe):
     """A function from the share of warm-up to a recipe with peak 1."""
