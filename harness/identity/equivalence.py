@@ -151,24 +151,18 @@ class _Pair:
         """Of logits in evaluation and of gradients in training; weights and statistics stay what they are."""
         found: dict[str, float] = {}
         for name, dtype in (("fp32", torch.float32), ("fp64", torch.float64)):
-            logits, grads = [], []
-            for network in (self.network, self.reference):
-                network.to(dtype)
-                with torch.no_grad():
-                    logits.append({"logits": network.eval()(images.to(dtype))})
-                with _momentum(network, 0.0):
-                    network.zero_grad(set_to_none=True)
-                    F.cross_entropy(network.train()(images.to(dtype)), labels).backward()  # type: ignore[no-untyped-call]
-            grads = [
+            logits, expected_logits = (
+                {"logits": _logits_leaving_gradients(network, images.to(dtype), labels)}
+                for network in (self.network, self.reference)
+            )
+            found[f"logits_{name}"] = _largest_difference([logits], [expected_logits])
+            found[f"gradients_{name}"] = _largest_difference(
                 self._in_order([gradients(layer) for layer in self.main])
                 + [gradients(layer) for layer in self.side],
                 [gradients(layer) for layer in self.reference_main + self.reference_side],
-            ]
-            found[f"logits_{name}"] = _largest_difference([logits[0]], [logits[1]])
-            found[f"gradients_{name}"] = _largest_difference(*grads)
-            for network in (self.network, self.reference):
-                network.zero_grad(set_to_none=True)
-                network.float()
+            )
+        self.network.float()
+        self.reference.float()
         return Differences(**found)
 
     def align(self, images: Tensor) -> bool:
@@ -184,13 +178,12 @@ class _Pair:
             silenced = 2 + 2 * stage * self.blocks_per_stage
             seen = []
             for network, layers in ((self.network, self.main), (self.reference, self.reference_main)):
-                before = {name: tensor.clone() for name, tensor in values(layers[silenced]).items()}
-                fill(
-                    [layers[silenced]],
-                    [before | {name: torch.zeros_like(before[name]) for name in ("scale", "shift")}],
-                )
+                branch = [layers[silenced]]
+                before = {name: tensor.clone() for name, tensor in values(branch[0]).items()}
+                nothing = {name: torch.zeros_like(before[name]) for name in ("scale", "shift")}
+                fill(branch, [before | nothing])
                 seen.append(_inputs(network, images)[silenced + 1])
-                fill([layers[silenced]], [before])
+                fill(branch, [before])
             order = _match(*seen)
             if order is None:
                 self.orders = {}
@@ -214,6 +207,16 @@ class _Pair:
                     f"function between {before}it is another"
                 )
         return "the function behind the last layer is another, or what it does in training"
+
+
+def _logits_leaving_gradients(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Logits in evaluation; the parameters are left with the gradients of the mean cross-entropy in training."""
+    network.to(images.dtype).zero_grad(set_to_none=True)
+    with torch.no_grad():
+        logits: Tensor = network.eval()(images)
+    with _momentum(network, 0.0):
+        F.cross_entropy(network.train()(images), labels).backward()  # type: ignore[no-untyped-call]
+    return logits
 
 
 def _inputs(network: nn.Module, images: Tensor) -> list[Tensor]:

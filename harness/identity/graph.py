@@ -102,7 +102,6 @@ class Graph:
     """The path from input to output with the most weighted layers."""
     layers: list[Layer]
     """In the order of execution."""
-    output: Tensor
 
     @property
     def main_layers(self) -> list[Layer]:
@@ -128,15 +127,18 @@ def trace(network: nn.Module, images: Tensor) -> Graph:
         images: (N, 3, 32, 32), of the type of its weights.
 
     Raises:
-        ModelError: its output does not depend on weights, or a weight is computed from others, so that layers
-            cannot be told.
+        ModelError: its output does not depend on weights, it has no layers, or a weight is computed from others, so
+            that layers cannot be told.
     """
     output = network.requires_grad_(requires_grad=True)(images)
     if output.grad_fn is None:
         raise ModelError("the output does not depend on anything that can be trained")
     operations = _operations(output.grad_fn)
     main_path = _longest_path(operations)
-    return Graph(operations, main_path, list(_layers(network, operations, set(main_path))), output)
+    layers = list(_layers(network, operations, set(main_path)))
+    if not layers:
+        raise ModelError("there is no convolution or linear layer between images and logits")
+    return Graph(operations, main_path, layers)
 
 
 def _operations(last: Any) -> list[Operation]:

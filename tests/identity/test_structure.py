@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from harness.errors import ModelError
 from harness.identity.structure import Stage, describe, measure_initial_weights
 from harness.models import find
 from harness.models.resnet import CifarResNet
@@ -127,3 +128,24 @@ def test_other_rules_are_told_as_well():
     assert measure_initial_weights(network)[1] == "PyTorch's default, linear: He (fan-in)"
     nn.init.normal_(network.conv1.weight, std=0.01)
     assert measure_initial_weights(network)[1] == "otherwise, linear: He (fan-in)"
+
+
+def test_scales_that_are_not_there_are_not_zero():
+    network = CifarResNet(20)
+    network.bn1 = nn.BatchNorm2d(16, affine=False)
+    assert measure_initial_weights(network)[1] == "He (fan-in)"
+
+
+@pytest.mark.parametrize(
+    ("forward", "complaint"),
+    [
+        (lambda network, x: x.flatten(1)[:, :10] * network.weight, "there is no convolution or linear layer"),
+        (lambda network, x: x.flatten(1)[:, :10], "does not depend on anything that can be trained"),
+    ],
+)
+def test_what_has_no_layers_is_an_error(forward, complaint):
+    network = nn.Module()
+    network.weight = nn.Parameter(torch.ones(10))
+    network.forward = lambda x: forward(network, x)
+    with pytest.raises(ModelError, match=complaint):
+        describe(network)
