@@ -161,7 +161,8 @@ def measure_initial_weights(network: nn.Module) -> tuple[list[InitialWeights], s
     parts = [_rule(convolutions or linear)]
     if convolutions and linear and _rule(linear) != parts[0]:
         parts.append(f"linear: {_rule(linear)}")
-    scales = [layer.normalization.weight for layer in layers if layer.normalization_is == "usual"]
+    normalizations = [layer.normalization for layer in layers if layer.normalization is not None]
+    scales = [normalization.weight for normalization in normalizations if normalization.affine]
     num_zero = sum(not scale.any() for scale in scales)
     parts += [f"{num_zero} of {len(scales)} scales zero"] if num_zero else []
     return measured, ", ".join(parts)
