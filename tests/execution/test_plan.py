@@ -23,11 +23,11 @@ def test_quick_is_two_seeds_of_20_layers_another_s_classes_and_56_layers_for_an_
         (spec.model, spec.seed, spec.iterations, spec.shortened) for spec in select(load_experiment("quick"))
     ]
     assert runs == [
-        ("resnet20", 0, 1563, False),
-        ("resnet20", 1, 1563, False),
-        ("plain20", 0, 1563, False),
-        ("plain20", 1, 1563, False),
-        ("torchvision-resnet20", 0, 1563, False),
+        ("resnet20", 0, 782, True),
+        ("resnet20", 1, 782, True),
+        ("plain20", 0, 782, True),
+        ("plain20", 1, 782, True),
+        ("torchvision-resnet20", 0, 782, True),
         ("resnet56", 0, 391, True),
         ("plain56", 0, 391, True),
     ]

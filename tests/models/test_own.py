@@ -104,7 +104,6 @@ def test_a_module_that_is_nowhere_is_refused_with_where_it_was_looked_for(write_
     ("spelling", "complaint"),
     [
         ("mynet.py:net", "mynet is a module and no package; write mynet:factory"),
-        ("__main__:net", "there is no module '__main__'"),
         ("sys:net", "there is no module 'sys'"),
     ],
 )
