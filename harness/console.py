@@ -39,7 +39,7 @@ __all__ = [
 
 JSON_VERSION = 1
 
-PIPE_WIDTH = 200
+PIPE_WIDTH = 240
 """Columns of text that goes to no terminal: wide enough for every table."""
 
 
