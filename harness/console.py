@@ -168,7 +168,7 @@ def print_summary(groups: Sequence[Group]) -> None:
     for group in groups:
         accuracy = group.test_accuracy
         notes = ["shortened"] if group.shortened else []
-        notes += [f"{group.num_failed} failed or diverged"] if group.num_failed else []
+        notes += [f"{group.num_failed} not completed"] if group.num_failed else []
         table.add_row(
             group.model,
             group.recipe,

@@ -1,6 +1,7 @@
 """Builders of what most tests need: a tiny recipe, a run of it, a network of one's own. No torch."""
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from harness.config import (
     Sgd,
     StepSchedule,
 )
+from harness.models import upstream
 
 
 @pytest.fixture
@@ -96,3 +98,14 @@ def write_module(tmp_path, monkeypatch):
     yield write
     for name in [name for name in sys.modules if name.partition(".")[0] in written]:
         del sys.modules[name]
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """Nothing is cached, and git finds no repository."""
+    monkeypatch.delenv("HARNESS_UPSTREAM_DIR", raising=False)
+    monkeypatch.setattr(upstream, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere/.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")

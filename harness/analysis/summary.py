@@ -35,7 +35,7 @@ class Group:
     data: str
     device_name: str
     num_failed: int
-    """Of the runs, those that failed or diverged; the rest is in the spreads."""
+    """Of the runs, those that failed, diverged or were skipped; the rest is in the spreads."""
     test_accuracy: Spread | None
     """Fraction, after the last iteration."""
     images_per_second: Spread | None

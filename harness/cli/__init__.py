@@ -1,6 +1,6 @@
 """The command line: parse, call, show, and map errors to exit codes.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 4 some runs failed or diverged, or some models
+Exit codes: 0 done; 1 failed; 2 wrong usage; 4 some runs failed, diverged or were skipped, or some models
 cannot be had; 130 interrupted; 143 terminated.
 """
 

@@ -173,6 +173,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     if not jobs:
         _report(session, as_json=as_json)
         return
+    num_jobs = len(jobs)
     jobs = prepare_networks(jobs, session.environment, say)
     if data != "synthetic":
         load_cifar10("auto" if data == "cifar10" else data)
@@ -183,7 +184,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
         stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}", markup=False)
         raise typer.Exit(128 + execution.signal_number)
     _report(session, as_json=as_json)
-    if any(end.status in {"failed", "diverged"} for end in execution.ended.values()):
+    if len(jobs) < num_jobs or any(end.status in {"failed", "diverged"} for end in execution.ended.values()):
         raise typer.Exit(EXIT_SOME_FAILED)
 
 

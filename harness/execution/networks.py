@@ -10,7 +10,7 @@ from harness.errors import ModelError
 from harness.execution.worker import Job, failed_row
 from harness.models import ModelEntry, find
 from harness.models.distributions import not_installed
-from harness.models.upstream import UpstreamFile, fetch, read
+from harness.models.upstream import UpstreamFile, fetch, is_here
 from harness.records import Store
 
 __all__ = ["have_file", "have_network", "prepare_networks"]
@@ -68,8 +68,6 @@ def have_file(file: UpstreamFile, model: str, tell: Tell) -> None:
     Raises:
         ModelError: it cannot be had; the message says why.
     """
-    try:
-        read(file)
-    except ModelError:
+    if not is_here(file):
         tell(f"{model}: fetching {file.path} of {file.repository} at {file.commit[:10]}")
         fetch(file)

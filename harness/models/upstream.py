@@ -23,7 +23,7 @@ from pathlib import Path
 from harness.atomic import write_atomically
 from harness.errors import ModelError, UsageError
 
-__all__ = ["UpstreamFile", "cache_folder", "fetch", "load_module", "read", "use_clones_in"]
+__all__ = ["UpstreamFile", "cache_folder", "fetch", "is_here", "load_module", "read", "use_clones_in"]
 
 GIT_TIMEOUT_SECONDS = 300
 CLONES_VARIABLE = "HARNESS_UPSTREAM_DIR"
@@ -91,6 +91,19 @@ def read(file: UpstreamFile, *, cache: Path | None = None) -> bytes:
     return _verified(file, place.read_bytes(), str(place))
 
 
+def is_here(file: UpstreamFile, *, cache: Path | None = None) -> bool:
+    """Whether the pinned file is in a clone or in the cache; a damaged one in the cache does not count.
+
+    Raises:
+        ModelError: a clone has another file in its place.
+    """
+    if clone := _in_clones(file):
+        _verified(file, clone.read_bytes(), str(clone))
+        return True
+    place = _in_cache(file, cache)
+    return place.is_file() and hashlib.sha256(place.read_bytes()).hexdigest() == file.sha256
+
+
 def fetch(file: UpstreamFile, *, cache: Path | None = None) -> Path:
     """Get a file at its pinned commit through git into the cache, unless it is in a clone or there already.
 
@@ -100,11 +113,8 @@ def fetch(file: UpstreamFile, *, cache: Path | None = None) -> Path:
     Raises:
         ModelError: git is missing, the repository or the commit cannot be had, or the file is not the pinned one.
     """
-    if clone := _in_clones(file):
-        _verified(file, clone.read_bytes(), str(clone))
-        return clone
-    place = _in_cache(file, cache)
-    if place.is_file() and hashlib.sha256(place.read_bytes()).hexdigest() == file.sha256:
+    place = _in_clones(file) or _in_cache(file, cache)
+    if is_here(file, cache=cache):
         return place
     with tempfile.TemporaryDirectory() as folder:
         _git(file, folder, "init", "--quiet", "--bare")
@@ -122,7 +132,7 @@ def fetch(file: UpstreamFile, *, cache: Path | None = None) -> Path:
             file.commit,
         )
         content = _git(file, folder, "cat-file", "blob", f"{file.commit}:{file.path}")
-    write_atomically(place, _verified(file, content, f"{file.repository} at {file.commit}"))
+    write_atomically(place, _verified(file, content, f"{file.path} of {file.repository} at {file.commit}"))
     return place
 
 
@@ -192,10 +202,7 @@ def _defines(node: ast.stmt) -> bool:
 def _verified(file: UpstreamFile, content: bytes, where: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:
-        raise ModelError(
-            f"{where}: {file.path} has SHA-256 {found}, not the pinned {file.sha256}; it is not loaded. Remove it to "
-            "have the pinned one fetched"
-        )
+        raise ModelError(f"{where} has SHA-256 {found}, not the pinned {file.sha256}; it is not loaded")
     return content
 
 

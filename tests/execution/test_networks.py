@@ -9,19 +9,8 @@ import pytest
 from harness.errors import ModelError
 from harness.execution import networks
 from harness.execution.networks import prepare_networks
-from harness.models import find, upstream
+from harness.models import find
 from harness.records import Store
-
-
-@pytest.fixture
-def nowhere(monkeypatch, tmp_path):
-    """Nothing is cached, and git finds no repository."""
-    monkeypatch.delenv("HARNESS_UPSTREAM_DIR", raising=False)
-    monkeypatch.setattr(upstream, "cache_folder", lambda: tmp_path / "cache")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere/.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
 
 
 @pytest.mark.usefixtures("nowhere")
@@ -42,7 +31,7 @@ def test_a_run_whose_network_cannot_be_had_is_recorded_as_skipped_and_the_others
 @pytest.mark.usefixtures("nowhere")
 def test_a_network_that_is_here_is_not_fetched(make_job, make_environment, monkeypatch):
     job = make_job(model="kuangliu-resnet18")
-    monkeypatch.setattr(networks, "read", lambda file: b"")
+    monkeypatch.setattr(networks, "is_here", lambda file: True)
     assert prepare_networks([job], make_environment(), lambda _: None) == [job]
 
 
