@@ -38,6 +38,15 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def benchmarks(session: nox.Session) -> None:
+    """Time the harness beside what people run today, and record it; arguments after -- go to pytest."""
+    install(session)
+    report = Path(session.create_tmp()).resolve() / "benchmarks.json"
+    session.run("pytest", "--benchmark-only", f"--benchmark-json={report}", *session.posargs)
+    session.run("harness", "results", "import-benchmarks", str(report))
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     install(session)

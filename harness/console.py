@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -26,6 +27,7 @@ __all__ = [
     "load_cifar10",
     "new_table",
     "print_audits",
+    "print_benchmarks",
     "print_identities",
     "print_json",
     "print_plan",
@@ -273,6 +275,40 @@ def print_audits(rows: Sequence[Mapping[str, Any]]) -> None:
     stdout.print(table)
 
 
+def print_benchmarks(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table for each group; ratios are to the group's first row."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["session_id"], row["group"]), []).append(row)
+    for (session, group), members in groups.items():
+        table = new_table(
+            *("benchmark", "median", "from", "to", "rounds", "images/s", "ratio"),
+            title=f"{group} ({session})",
+        )
+        first = statistics.median(members[0]["round_seconds"])
+        for row in members:
+            median = statistics.median(row["round_seconds"])
+            table.add_row(
+                row["name"],
+                *(
+                    _seconds(value)
+                    for value in (median, min(row["round_seconds"]), max(row["round_seconds"]))
+                ),
+                str(len(row["round_seconds"])),
+                f"{row['images'] / median:,.0f}" if row["images"] else "",
+                f"{first / median:.2f}",
+            )
+        stdout.print(table)
+        stdout.print()
+
+
+def _seconds(value: float) -> str:
+    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
+        if value * factor >= 1:
+            return f"{value * factor:.3g} {unit}"
+    return f"{value * 1e9:.3g} ns"
+
+
 _NUMERIC = {
     "seed",
     "iterations",
@@ -287,6 +323,11 @@ _NUMERIC = {
     "parameters",
     "MACs",
     "claimed",
+    "median",
+    "from",
+    "to",
+    "rounds",
+    "ratio",
     "measured",
     "predictions differing",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -125,18 +126,32 @@ def models_fetch(
         raise ModelError(f"{failures} of {len(files)} files cannot be had; each is named above")
 
 
+_COMMANDS = {
+    "runs": "reproduce",
+    "identities": "identify",
+    "audits": "audit",
+    "benchmarks": "results import-benchmarks",
+}
+"""Kind of record -> what makes one."""
+
+
 @results_app.command("list")
 def results_list(
     *,
-    kind: Annotated[str, typer.Option(help="runs, identities or audits.")] = "runs",
+    kind: Annotated[str, typer.Option(help="runs, identities, audits or benchmarks.")] = "runs",
     results: Results = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
     """List every record of a kind, those that the project published included."""
-    from harness.console import print_audits, print_identities, print_json, print_runs, say
+    from harness.console import print_audits, print_benchmarks, print_identities, print_json, print_runs, say
     from harness.records import Store
 
-    show = {"runs": print_runs, "identities": print_identities, "audits": print_audits}
+    show = {
+        "runs": print_runs,
+        "identities": print_identities,
+        "audits": print_audits,
+        "benchmarks": print_benchmarks,
+    }
     if kind not in show:
         raise UnknownNameError("kind of record that can be listed", kind, show)
     table, broken = Store(results).read(kind)
@@ -148,8 +163,25 @@ def results_list(
     elif rows:
         show[kind](rows)
     else:
-        command = {"runs": "reproduce", "identities": "identify", "audits": "audit"}[kind]
-        say(f"No {kind} are recorded in {results}/; record some with: harness {command}")
+        say(f"No {kind} are recorded in {results}/; record some with: harness {_COMMANDS[kind]}")
+
+
+@results_app.command("import-benchmarks")
+def results_import_benchmarks(
+    report: Annotated[Path, typer.Argument(help="Made by: pytest --benchmark-only --benchmark-json FILE.")],
+    *,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Record what the benchmarks measured."""
+    from harness.console import print_benchmarks
+    from harness.profiling.benchmarks import read_report
+    from harness.records import Store
+
+    rows = read_report(report)
+    if not rows:
+        raise RecordError(f"{report}: holds no benchmarks; nothing was measured")
+    Store(results).write("benchmarks", *rows)
+    print_benchmarks(rows)
 
 
 @results_app.command("check")

@@ -182,6 +182,20 @@ _AUDITS = pa.schema(
     ]
 )
 
+_BENCHMARKS = pa.schema(
+    [
+        _required("session_id", _text),  # one call of pytest
+        _required("group", _text),  # what is compared with each other
+        _required("name", _text),
+        _required("parameters", _text),  # of the benchmark, as JSON
+        _required("round_seconds", pa.list_(_float)),
+        pa.field("images", _int),  # trained on or prepared in a round; null where that says nothing
+        _required("extra", _text),  # what else the benchmark says of itself, as JSON
+        _required("measured_at", pa.timestamp("us", tz="UTC")),  # the end of the session
+        *_ENVIRONMENT,
+    ]
+)
+
 _PYTHON_TYPES: Final[tuple[tuple[Callable[[pa.DataType], bool], Any], ...]] = (
     (pa.types.is_boolean, bool),
     (pa.types.is_integer, int),
@@ -195,6 +209,7 @@ KINDS: Final[dict[str, pa.Schema]] = {
     "predictions": _PREDICTIONS,
     "identities": _IDENTITIES,
     "audits": _AUDITS,
+    "benchmarks": _BENCHMARKS,
 }
 """Kind of record -> its schema. The first column names the record: it is the name of its file."""
 

@@ -30,6 +30,7 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     "runs": _ONE_ROW,
     "identities": _ONE_ROW,
     "audits": _ONE_ROW,
+    "benchmarks": {},
     "epochs": {},
     "predictions": {"use_dictionary": ["run_id", "label"], "use_byte_stream_split": ["logits.list.element"]},
 }
@@ -77,13 +78,13 @@ class Store:
             self._write("predictions", run_id, conform("predictions", predictions))
         self._write("runs", run_id, run_table)
 
-    def write(self, kind: str, row: dict[str, Any]) -> None:
+    def write(self, kind: str, *rows: dict[str, Any]) -> None:
         """Record what is no part of a run, in place of a record of the same name if there is one.
 
         Raises:
-            RecordError: the row breaks the schema.
+            RecordError: a row breaks the schema.
         """
-        self._write(kind, row[KINDS[kind].names[0]], to_table(kind, [row]))
+        self._write(kind, rows[0][KINDS[kind].names[0]], to_table(kind, rows))
 
     def read(self, kind: str, run_ids: Sequence[str] | None = None) -> tuple[pa.Table, list[BrokenFile]]:
         """All records of a kind, or those of some runs; where a run was repeated here, ours shadow the published.

@@ -17,24 +17,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from harness.config import RunSpec
 from harness.data import ImageSet
-from harness.errors import InterruptedRunError, UsageError
-from harness.models import find
+from harness.errors import InterruptedRunError
 from harness.models.cost import num_macs, num_parameters
-from harness.training.batches import DeviceImages
 from harness.training.checkpoint import Checkpoint, capture, restore
-from harness.training.device import autocast, memory_format, synchronize
+from harness.training.device import synchronize
 from harness.training.digest import extend_trajectory, weights_sha256
-from harness.training.evaluation import Evaluation, evaluate
-from harness.training.initialization import build_model
-from harness.training.optimizer import make_optimizer
-from harness.training.passes import Passes
-from harness.training.schedule import learning_rate
-from harness.training.seeding import image_stream, stream_key
+from harness.training.evaluation import Evaluation
+from harness.training.trainer import Trainer
 
 __all__ = ["Listener", "Outcome", "train"]
 
@@ -148,27 +141,10 @@ class _Run:
     ) -> None:
         self.spec, self.device, self.run_id, self.listener = spec, device, run_id, listener
         self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
-        recipe = spec.recipe
-        entry = find(spec.model)
-        self.depth = entry.depth
-        if recipe.batch_size > images.num_train:
-            raise UsageError(
-                f"recipe {recipe.name!r}: batch_size {recipe.batch_size} is more than the {images.num_train} "
-                f"training images of {images.name}; use a smaller batch_size"
-            )
-        self.images = DeviceImages(images, recipe.augmentation, recipe.normalization, device)
-        model = build_model(entry, seed=spec.seed, initialization=recipe.initialization)
-        self.num_parameters, self.num_macs = num_parameters(model), num_macs(model)
-        self.progress = _Progress(initial_weights_sha256=weights_sha256(model))
+        self.trainer = Trainer(spec, images, device)
+        self.num_parameters, self.num_macs = num_parameters(self.trainer.model), num_macs(self.trainer.model)
+        self.progress = _Progress(initial_weights_sha256=weights_sha256(self.trainer.model))
         self.progress.trajectory_sha256 = self.progress.initial_weights_sha256
-        self.model = model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
-        self.optimizer = make_optimizer(recipe.optimizer, self.model.parameters())
-        self.passes = Passes(
-            num_images=images.num_train, batch_size=recipe.batch_size, last_batch=recipe.last_batch
-        )
-        self.losses = torch.zeros(0, device=device)
-        self.num_correct = torch.zeros(0, dtype=torch.int32, device=device)
-        torch.manual_seed(stream_key(spec.seed, "network") % 2**63)  # for networks that draw, as dropout does
         if checkpoint.exists():
             self._resume()
 
@@ -191,55 +167,41 @@ class _Run:
 
     def _epoch(self, should_stop: Callable[[], bool]) -> tuple[Evaluation, bool]:
         """What is left of an epoch, evaluation, and the epoch's row; whether all losses are finite."""
-        first, end = self.passes.epoch(self.progress.iteration)
-        end = min(end, self.spec.iterations)
-        if self.progress.iteration == first:
-            self.losses = torch.zeros(end - first, device=self.device)
-            self.num_correct = torch.zeros(end - first, dtype=torch.int32, device=self.device)
-        images_per_second = self._updates(first, end, should_stop)
-        evaluation = evaluate(self.model, self.images, self.device, self.spec.precision)
-        losses = self.losses.cpu()
+        first, end = self.trainer.epoch(self.progress.iteration)
+        images_per_second = self._updates(end, should_stop)
+        evaluation = self.trainer.evaluate()
+        losses = self.trainer.losses.cpu()
         self._account_time()
         row = self._row(first, losses, evaluation, images_per_second)
         self.progress.epochs.append(row)
         self.listener.epoch_ended(row)
         return evaluation, bool(losses.isfinite().all()) and math.isfinite(evaluation.loss)
 
-    def _updates(self, first: int, end: int, should_stop: Callable[[], bool]) -> float | None:
-        """The updates up to iteration ``end`` of the epoch that began at ``first``; their images per second."""
-        progress = self.progress
-        numbers, views = image_stream(
-            self.spec.seed,
-            self.passes.position(progress.iteration),
-            self.passes.position(end),
-            self.images.num_train,
-            self.images.num_views,
-        )
-        sizes = self.passes.sizes(progress.iteration, end)
-        batches = zip(
-            torch.split(torch.from_numpy(numbers).to(self.device), sizes),
-            torch.split(torch.from_numpy(views).to(self.device), sizes),
-            strict=True,
-        )
+    def _updates(self, end: int, should_stop: Callable[[], bool]) -> float | None:
+        """The updates up to iteration ``end``, the end of the epoch; their images per second."""
+        progress, position = self.progress, self.trainer.passes.position
         timed_from = max(progress.iteration, self._session_start + NUM_WARMUP_ITERATIONS)
-        start, self._seconds_aside = 0.0, 0.0
-        for batch_numbers, batch_views in batches:
-            if progress.iteration == timed_from:
-                synchronize(self.device)
-                start, self._seconds_aside = time.perf_counter(), 0.0
-            self._update(batch_numbers, batch_views, first)
-            progress.iteration += 1
-            self.listener.advanced(progress.iteration)
-            if progress.iteration < end:  # not at the end of an epoch, whose row is still to be written
+        start = self._start_of_timing()
+        for iteration in self.trainer.updates(progress.iteration, end):
+            progress.iteration = iteration
+            self.listener.advanced(iteration)
+            if iteration < end:  # not at the end of an epoch, whose row is still to be written
                 self._pause_point(should_stop)
+            if iteration == timed_from:
+                start = self._start_of_timing()
         synchronize(self.device)
         if timed_from >= end:
             return None
         seconds = time.perf_counter() - start - self._seconds_aside
-        num_images = self.passes.position(end) - self.passes.position(timed_from)
+        num_images = position(end) - position(timed_from)
         progress.timed_images += num_images
         progress.timed_seconds += seconds
         return num_images / seconds
+
+    def _start_of_timing(self) -> float:
+        synchronize(self.device)
+        self._seconds_aside = 0.0
+        return time.perf_counter()
 
     def _row(
         self, first: int, losses: Tensor, evaluation: Evaluation, images_per_second: float | None
@@ -247,42 +209,22 @@ class _Run:
         """The row of the epoch from iteration ``first`` until now; extends the trajectory."""
         progress = self.progress
         progress.trajectory_sha256 = extend_trajectory(
-            progress.trajectory_sha256, losses, weights_sha256(self.model)
+            progress.trajectory_sha256, losses, weights_sha256(self.trainer.model)
         )
-        sizes = torch.tensor(self.passes.sizes(first, progress.iteration), dtype=torch.float64)
+        sizes = torch.tensor(self.trainer.passes.sizes(first, progress.iteration), dtype=torch.float64)
         num_images = sizes.sum().item()
         return {
             "epoch": len(progress.epochs),
             "iteration": progress.iteration,
-            "learning_rate": self._learning_rate(progress.iteration - 1, first),
+            "learning_rate": self.trainer.learning_rate(progress.iteration - 1),
             "train_loss": (losses.double() @ sizes).item() / num_images,
-            "train_error": 1 - self.num_correct.sum().item() / num_images,
+            "train_error": 1 - self.trainer.num_correct.sum().item() / num_images,
             "test_loss": evaluation.loss,
             "test_error": evaluation.error,
             "seconds": progress.seconds,
             "images_per_second": images_per_second,
             "trajectory_sha256": progress.trajectory_sha256,
         }
-
-    def _update(self, numbers: Tensor, views: Tensor, epoch_start: int) -> None:
-        """One update; the loss and the number of right answers stay on the device."""
-        position = self.progress.iteration - epoch_start
-        inputs, labels = self.images.train_batch(numbers, views)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(self.progress.iteration, epoch_start)
-        with autocast(self.device, self.spec.precision):
-            logits = self.model(inputs)
-        loss = F.cross_entropy(logits.float(), labels)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.losses[position] = loss.detach()
-        self.num_correct[position] = (logits.detach().argmax(dim=1) == labels).sum()
-
-    def _learning_rate(self, iteration: int, epoch_start: int) -> float:
-        return learning_rate(
-            self.spec.recipe, iteration, self.spec.iterations, self.depth, epoch_start=epoch_start
-        )
 
     def _account_time(self) -> None:
         now = time.perf_counter()
@@ -301,17 +243,18 @@ class _Run:
         synchronize(self.device)
         start = time.perf_counter()
         self._account_time()
-        tensors = capture(self.model, self.optimizer)
-        tensors |= {"losses": self.losses.cpu(), "num_correct": self.num_correct.cpu()}
+        trainer = self.trainer
+        tensors = capture(trainer.model, trainer.optimizer)
+        tensors |= {"losses": trainer.losses.cpu(), "num_correct": trainer.num_correct.cpu()}
         Checkpoint(self.run_id, vars(self.progress), tensors).write(self.checkpoint)
         self._last_checkpoint = time.perf_counter()
         self._seconds_aside += self._last_checkpoint - start
 
     def _resume(self) -> None:
         stored = Checkpoint.read(self.checkpoint, self.run_id)
-        restore(stored.tensors, self.model, self.optimizer)
-        self.losses = stored.tensors["losses"].to(self.device)
-        self.num_correct = stored.tensors["num_correct"].to(self.device)
+        restore(stored.tensors, self.trainer.model, self.trainer.optimizer)
+        self.trainer.losses = stored.tensors["losses"].to(self.device)
+        self.trainer.num_correct = stored.tensors["num_correct"].to(self.device)
         self.progress = _Progress(**stored.progress)
         self.progress.resumed_at.append(self.progress.iteration)
 
@@ -332,7 +275,7 @@ class _Run:
             num_parameters=self.num_parameters,
             num_macs=self.num_macs,
             initial_weights_sha256=progress.initial_weights_sha256,
-            weights_sha256=weights_sha256(self.model),
+            weights_sha256=weights_sha256(self.trainer.model),
             trajectory_sha256=progress.trajectory_sha256,
             resumed_at=progress.resumed_at,
         )

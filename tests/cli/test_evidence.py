@@ -85,7 +85,13 @@ def test_unknown_names_are_exit_code_2(harness: Harness, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("kind", "command"), [("runs", "reproduce"), ("identities", "identify"), ("audits", "audit")]
+    ("kind", "command"),
+    [
+        ("runs", "reproduce"),
+        ("identities", "identify"),
+        ("audits", "audit"),
+        ("benchmarks", "results import-benchmarks"),
+    ],
 )
 def test_where_nothing_is_recorded_the_command_that_would_is_named(
     harness: Harness, tmp_path: Path, kind: str, command: str

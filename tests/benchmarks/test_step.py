@@ -1,0 +1,62 @@
+"""One update of each implementation, and how it grows with depth and with the size of the mini-batch."""
+
+import math
+
+import pytest
+import torch
+
+from harness import data
+from harness.config import Precision, RunSpec, load_recipe
+from harness.errors import ModelError
+from harness.models import find
+from harness.training.device import configure, has_native_bf16
+from harness.training.trainer import Trainer
+
+CPU = torch.device("cpu")
+PRECISION = Precision.BF16 if has_native_bf16(CPU) else Precision.FP32
+IMPLEMENTATIONS = (
+    "resnet20",
+    "plain20",
+    "resnet20-b",
+    "torchvision-resnet20",
+    "timm-resnet20",
+    "pytorchcv-resnet20",
+    "akamaster-resnet20",
+    "yunjey-resnet20",
+    "torchvision-resnet18",
+    "kuangliu-resnet18",
+)
+
+
+def time_updates(benchmark, model, *, batch_size=128):
+    """The time of an update, with all of the machine's threads."""
+    try:
+        find(model).build()
+    except ModelError as error:
+        pytest.skip(str(error))
+    num_threads = torch.get_num_threads()
+    configure(CPU, PRECISION, num_threads)
+    recipe = load_recipe("short").model_copy(update={"batch_size": batch_size, "epochs": 1000.0})
+    spec = RunSpec(model=model, recipe=recipe, iterations=10_000, seed=0, precision=PRECISION, data="cifar10")
+    trainer = Trainer(spec, data.load("cifar10"), CPU)
+    updates = trainer.updates(0, trainer.epoch(0)[1])
+    benchmark.extra_info.update(images=batch_size, precision=PRECISION.value)
+    benchmark.pedantic(lambda: next(updates), warmup_rounds=3, rounds=math.ceil(1500 / batch_size))
+
+
+@pytest.mark.benchmark(group="one update, 128 images, by implementation")
+@pytest.mark.parametrize("model", IMPLEMENTATIONS)
+def test_implementation(benchmark, model):
+    time_updates(benchmark, model)
+
+
+@pytest.mark.benchmark(group="one update, 128 images, by depth")
+@pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
+def test_depth(benchmark, depth):
+    time_updates(benchmark, f"resnet{depth}")
+
+
+@pytest.mark.benchmark(group="one update of ResNet-20, by size of the mini-batch")
+@pytest.mark.parametrize("batch_size", [32, 64, 128, 256, 512])
+def test_batch_size(benchmark, batch_size):
+    time_updates(benchmark, "resnet20", batch_size=batch_size)
