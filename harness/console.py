@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.analysis.summary import Group, Spread, count_repeated, summarize
@@ -289,7 +290,7 @@ def print_benchmarks(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in members:
             median = statistics.median(row["round_seconds"])
             table.add_row(
-                row["name"],
+                escape(row["name"]),
                 *(
                     _seconds(value)
                     for value in (median, min(row["round_seconds"]), max(row["round_seconds"]))

@@ -7,6 +7,7 @@ mini-batch. Written here from that description.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -70,14 +71,17 @@ class BaselineLoop:
     ) -> None:
         self.model = model.to(device).train()
         self.device = device
-        self.loader = DataLoader(
-            _PillowImages(images.train_images, images.train_labels, normalization),
-            batch_size=batch_size,
-            shuffle=True,
-            num_workers=num_workers,
-            pin_memory=device.type == "cuda",
-            persistent_workers=num_workers > 0,
-        )
+        with warnings.catch_warnings():
+            # as many loaders as the references have, however few cores there are
+            warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+            self.loader = DataLoader(
+                _PillowImages(images.train_images, images.train_labels, normalization),
+                batch_size=batch_size,
+                shuffle=True,
+                num_workers=num_workers,
+                pin_memory=device.type == "cuda",
+                persistent_workers=num_workers > 0,
+            )
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
         self._batches = self.batches()
 
