@@ -35,6 +35,7 @@ def test_ours(benchmark, images):
         ):
             on_device.train_batch(*batch)
 
+    benchmark.extra_info["images"] = NUM_BATCHES * BATCH_SIZE
     benchmark(mini_batches)
 
 
@@ -55,4 +56,5 @@ def test_data_loader(benchmark, images, num_loaders):
         for _ in range(NUM_BATCHES):
             next(batches)
 
+    benchmark.extra_info["images"] = NUM_BATCHES * BATCH_SIZE
     benchmark(mini_batches)
