@@ -1,11 +1,11 @@
 """Our training beside the loop that people run today: fresh processes, advanced in turn, end to end."""
 
-import itertools
-
 import pytest
 
 from harness.config import Precision
 from harness.profiling.race import Contestant, race
+
+from .clock import Clock
 
 CONTESTANTS = [
     Contestant(name="baseline, 4 loaders", loop="baseline", num_threads=2, tuned_allocator=False),
@@ -19,20 +19,6 @@ CONTESTANTS = [
     Contestant(name="ours, bf16, 2 runs", loop="ours", precision=Precision.BF16, num_processes=2),
 ]
 NUM_ROUNDS, NUM_ITERATIONS = 5, 16
-
-
-class Clock:
-    """Shows times that were measured before, so that pytest-benchmark can tabulate rounds taken in turn."""
-
-    def __init__(self):
-        self._time = 0.0
-        self._ticks = itertools.count()
-
-    def __call__(self):
-        return self._time + 1e-9 * next(self._ticks)  # a clock that stood still would be waited for
-
-    def advance(self, seconds):
-        self._time += seconds
 
 
 CLOCK = Clock()
@@ -57,5 +43,4 @@ def test_training_loop(benchmark, results, name):
         tuned_allocator=contestant.tuned_allocator,
     )
     # of runs side by side, the time that each takes from the machine
-    rounds = iter([seconds / contestant.num_processes for seconds in result.round_seconds])
-    benchmark.pedantic(lambda: CLOCK.advance(next(rounds)), rounds=NUM_ROUNDS, iterations=1)
+    CLOCK.tabulate(benchmark, [seconds / contestant.num_processes for seconds in result.round_seconds])
