@@ -20,6 +20,17 @@ from harness.models import upstream
 
 
 @pytest.fixture
+def one_thread():
+    """Machines that run tests have other work as well."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
 def make_recipe():
     """A function from changed fields to a recipe of 10 mini-batches of 16 images."""
 

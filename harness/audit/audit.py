@@ -86,6 +86,7 @@ def load_state(content: bytes, name: str) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            # such files are pickles; this reader builds tensors and plain values, and executes nothing
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:
         raise ModelError(

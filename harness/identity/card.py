@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from harness.config import load_recipe
 from harness.data import ImageSet
@@ -37,28 +38,26 @@ def identity_card(entry: ModelEntry, images: ImageSet, here: Environment) -> dic
     Raises:
         ModelError: it cannot be built, or its layers cannot be told.
     """
-    structure = asdict(describe(_build(entry)))
-    initial_weights, initialization = measure_initial_weights(_build(entry))
+    network = build_model(entry, seed=0, initialization="implementation")
+    # counted before the network is traced, which makes frozen parameters trainable
+    counts = {"parameters": num_parameters(network), "macs": num_macs(network)}
+    structure = asdict(describe(network))  # moves statistics, but no weights
+    initial_weights, initialization = measure_initial_weights(network)
     return {
         "identity_id": _identity_id(entry),
         "model": entry.key,
         "model_source": entry.origin,
         "licence": entry.licence,
         "adapted": entry.adapted,
-        "parameters": num_parameters(_build(entry)),
-        "macs": num_macs(_build(entry)),
+        **counts,
         **structure,
         "initialization": initialization,
         "initial_weights": [asdict(layer) for layer in initial_weights],
-        **_equivalence_columns(_equivalence(entry, images)),
+        **_equivalence_columns(None if entry.source == "ours" else _compare(network, images)),
         "data_sha256": images.sha256,
         "identified_at": datetime.now(UTC),
         **here.columns(),
     }
-
-
-def _build(entry: ModelEntry) -> torch.nn.Module:
-    return build_model(entry, seed=0, initialization="implementation")
 
 
 def _identity_id(entry: ModelEntry) -> str:
@@ -67,18 +66,16 @@ def _identity_id(entry: ModelEntry) -> str:
     return f"{name}-{hashlib.sha256(entry.origin.encode()).hexdigest()[:8]}"
 
 
-def _equivalence(entry: ModelEntry, images: ImageSet) -> Equivalence | None:
-    """None for ours, which are what others are compared with."""
-    if entry.source == "ours":
-        return None
+def _compare(network: nn.Module, images: ImageSet) -> Equivalence:
     normalization = load_recipe("short").normalization
     mean, std = (torch.tensor(three).view(3, 1, 1) for three in (normalization.mean, normalization.std))
     pixels = torch.from_numpy(np.array(images.test_images[:NUM_IMAGES]))
     labels = torch.from_numpy(images.test_labels[:NUM_IMAGES].astype(np.int64))
-    return compare(_build(entry), (pixels / 255 - mean) / std, labels)
+    return compare(network, (pixels / 255 - mean) / std, labels)
 
 
 def _equivalence_columns(found: Equivalence | None) -> dict[str, Any]:
+    """Nothing was compared for ours, which are what others are compared with."""
     differences = found and found.differences
     return {
         "num_images": NUM_IMAGES if differences else None,

@@ -9,12 +9,8 @@ from harness.models.resnet import BasicBlock, CifarResNet
 
 
 @pytest.fixture(autouse=True)
-def one_thread():
-    """Machines that run tests have other work as well."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """For all tests here."""
 
 
 @pytest.fixture

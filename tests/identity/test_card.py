@@ -76,3 +76,15 @@ def test_measuring_again_replaces_the_card_and_another_version_gets_its_own(
         identity_card(changed, synthetic, here)["identity_id"]
         != identity_card(entry, synthetic, here)["identity_id"]
     )
+
+
+def test_frozen_parameters_are_not_counted(synthetic, here, write_module):
+    write_module(
+        "from harness.models.resnet import CifarResNet\n"
+        "def frozen():\n"
+        "    network = CifarResNet(20)\n"
+        "    network.conv1.requires_grad_(False)\n"
+        "    return network\n"
+    )
+    row = identity_card(find("mynet:frozen"), synthetic, here)
+    assert (row["parameters"], row["equivalence"]) == (269_722 - 432, "identical")
