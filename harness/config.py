@@ -271,6 +271,9 @@ class RunSpec(_Model):
         return f"{self.model}/{self.recipe.name}/seed {self.seed}"
 
 
+_PrecisionName = Literal["fp32", "tf32", "bf16", "auto"]
+
+
 class Group(_Model):
     """Models x one recipe x seeds, a part of an experiment."""
 
@@ -281,6 +284,8 @@ class Group(_Model):
     """Shortens the recipe, in passes over the training set."""
     iterations: Count | None = None
     """Shortens the recipe, in mini-batches."""
+    precisions: Annotated[tuple[_PrecisionName, ...], Field(min_length=1, strict=False)] | None = None
+    """In place of the experiment's one: each run once in each of those that the device has."""
 
     @model_validator(mode="after")
     def _at_most_one_length(self) -> Self:
@@ -295,7 +300,7 @@ class Experiment(_Model):
     name: str
     summary: str
     """One sentence for people."""
-    precision: Literal["fp32", "tf32", "bf16", "auto"]
+    precision: _PrecisionName
     """``auto``: bf16 where the hardware computes it natively, else fp32."""
     shows: str
     """What the results can be taken to show."""

@@ -106,7 +106,7 @@ def announce(session: Session) -> None:
             f"{'shorter is' if has_cuda else 'the real length is'} {'quick' if has_cuda else 'paper'!r}."
         )
     stderr.print(
-        f"{len(session.to_do)} of {len(session.planned)} runs to do on {session.environment.device_name}, {session.num_workers} at "
+        f"{len(session.to_do)} of {len(session.planned)} runs to do on {session.environment.device_name}, {session.num_lanes} at "
         f"a time with {threads} thread{'s' * (threads > 1)} each: about {duration(session.estimated_seconds)}"
     )
     for run in session.planned:
@@ -117,7 +117,7 @@ def announce(session: Session) -> None:
 def print_plan(session: Session) -> None:
     """Table of every run, and the time they will take together."""
     experiment = session.experiment
-    title = f"{experiment.name}: {experiment.summary}\n{session.environment.device_name}, {session.num_workers} at a time"
+    title = f"{experiment.name}: {experiment.summary}\n{session.environment.device_name}, {session.num_lanes} at a time"
     table = new_table("model", "recipe", "seed", "precision", "iterations", "state", "time", "", title=title)
     for run in session.planned:
         spec = run.spec

@@ -10,6 +10,7 @@
     ├── ModelError                    a model cannot be had or breaks the contract
     ├── RecordError                   a results file is broken, or a record breaks its schema
     ├── CheckpointError               a checkpoint does not belong to the run, or is broken
+    ├── CompanyError                  a run cannot be trained beside others in one process; it is trained alone
     └── InterruptedRunError           exit code 130: a run was told to stop, and left a checkpoint
 
 Messages name what is wrong, the value found, and the remedy.
@@ -22,6 +23,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CheckpointError",
+    "CompanyError",
     "ConfigError",
     "DataError",
     "DigestError",
@@ -89,6 +91,10 @@ class RecordError(HarnessError):
 
 class CheckpointError(HarnessError):
     """A checkpoint does not belong to this run, or is broken."""
+
+
+class CompanyError(HarnessError):
+    """A run cannot be trained in turn with others in one process; alone it can."""
 
 
 class InterruptedRunError(HarnessError):

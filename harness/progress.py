@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from harness.console import duration, stderr
 from harness.execution.plan import PlannedRun, makespan
-from harness.execution.worker import Advanced, Ended, EpochEnded, Event, Job, Started
+from harness.execution.worker import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
 
 __all__ = ["RunObserver", "observe_runs"]
 
@@ -20,9 +20,14 @@ RunObserver = Callable[[Job, Event], None]
 
 
 @contextmanager
-def observe_runs(planned: Sequence[PlannedRun], num_workers: int) -> Iterator[RunObserver]:
-    """Live bars on a terminal, a line per epoch elsewhere; both with the time that is left."""
-    clock = _Clock(planned, num_workers)
+def observe_runs(planned: Sequence[PlannedRun], num_lanes: int) -> Iterator[RunObserver]:
+    """Live bars on a terminal, a line per epoch elsewhere; both with the time that is left.
+
+    Args:
+        planned: the runs.
+        num_lanes: how many are in progress at a time.
+    """
+    clock = _Clock(planned, num_lanes)
     if stderr.is_terminal:
         with Progress(
             TextColumn("{task.description}"),
@@ -40,9 +45,9 @@ def observe_runs(planned: Sequence[PlannedRun], num_workers: int) -> Iterator[Ru
 class _Clock:
     """Estimates what is left, from the speed seen so far where there is any."""
 
-    def __init__(self, planned: Sequence[PlannedRun], num_workers: int) -> None:
+    def __init__(self, planned: Sequence[PlannedRun], num_lanes: int) -> None:
         self._to_do = [run for run in planned if run.to_do]
-        self._num_workers = num_workers
+        self._num_lanes = num_lanes
         self._estimated = {run.run_id: run.estimated_seconds for run in self._to_do}
         self._left = dict(self._estimated)
         self._started: dict[str, tuple[float, int, int]] = {}
@@ -78,7 +83,7 @@ class _Clock:
         ]
         factor = sum(fractions) / len(fractions) if fractions else 1.0
         waiting = [self._left[run.run_id] * factor for run in self._to_do if run.run_id not in self._started]
-        return makespan([self._left[run_id] for run_id in running] + waiting, self._num_workers)
+        return makespan([self._left[run_id] for run_id in running] + waiting, self._num_lanes)
 
     def _share_done(self, run_id: str) -> float:
         since, _, _ = self._started[run_id]
@@ -106,8 +111,8 @@ class _Lines:
             stderr.print(
                 f"{label}: {event.row['iteration']:,}/{total:,}  {_results(event.row)}  all done in ~{left}"
             )
-        elif isinstance(event, Ended):
-            _print_end(label, event, self._clock)
+        else:
+            _print_words(label, event, self._clock)
 
 
 class _Bars:
@@ -127,16 +132,26 @@ class _Bars:
             task = self._tasks.pop(job.run_id, None)
             if task is not None:
                 self._progress.remove_task(task)
-            _print_end(job.spec.label, event, self._clock)
         elif (iteration := _iteration(event)) is not None:
             if isinstance(event, EpochEnded):
                 self._results[job.run_id] = _results(event.row)
             left = duration(self._clock.left(job.run_id))
             state = f"{iteration:,}/{job.spec.iterations:,}, {left} left  {self._results.get(job.run_id, '')}"
             self._progress.update(self._tasks[job.run_id], completed=iteration, state=state)
+        _print_words(job.spec.label, event, self._clock)
         left = duration(self._clock.left_in_all())
         state = f"{self._clock.num_ended}/{self._clock.num_runs}, about {left} left"
         self._progress.update(self._all, completed=self._clock.num_ended, state=state)
+
+
+def _print_words(label: str, event: Event, clock: _Clock) -> None:
+    """What people are told in a line of its own: how a run ended, and what is special about it."""
+    if isinstance(event, Noted):
+        stderr.print(f"{label}: {event.text}", markup=False)
+    elif isinstance(event, PutBack):
+        stderr.print(f"{label}: will be trained alone: {event.reason}", markup=False)
+    elif isinstance(event, Ended):
+        _print_end(label, event, clock)
 
 
 def _print_end(label: str, event: Ended, clock: _Clock) -> None:

@@ -14,9 +14,11 @@ __all__ = [
     "DEFAULT_RESULTS",
     "EXIT_SOME_FAILED",
     "MAX_SEED",
+    "AtOnce",
     "CheckpointSeconds",
     "Data",
     "Device",
+    "Eager",
     "ExperimentName",
     "Iterations",
     "Json",
@@ -85,7 +87,16 @@ Data = Annotated[
     ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(min=1, help="Runs side by side. Default: one per core, or per GPU.")
+    int | None, typer.Option(min=1, help="Processes side by side. Default: one per core; one on a GPU.")
+]
+AtOnce = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Runs that a process trains at once on a GPU. Default: up to 10, as its memory allows."
+    ),
+]
+Eager = Annotated[
+    bool, typer.Option("--eager", help="Launch a GPU's operations one by one: no CUDA graphs, the same bits.")
 ]
 Threads = Annotated[
     int | None,

@@ -14,9 +14,11 @@ from harness.cli.options import (
     DEFAULT_RESULTS,
     EXIT_SOME_FAILED,
     MAX_SEED,
+    AtOnce,
     CheckpointSeconds,
     Data,
     Device,
+    Eager,
     ExperimentName,
     Iterations,
     Json,
@@ -51,13 +53,16 @@ def plan(
     data: Data = "cifar10",
     workers: Workers = None,
     threads: Threads = None,
+    at_once: AtOnce = None,
+    eager: Eager = False,
     upstream: Upstream = None,
     as_json: Json = False,
 ) -> None:
     """Show every run of an experiment, whether it would be skipped and why, and the time. Writes nothing."""
     session = _plan(
         experiment, models=models, seeds=seeds, device=device, precision=precision, iterations=iterations,
-        results=results, data=data, workers=workers, threads=threads, upstream=upstream,
+        results=results, data=data, workers=workers, threads=threads, at_once=at_once, eager=eager,
+        upstream=upstream,
     )  # fmt: skip
     from harness.console import print_json, print_plan
 
@@ -79,6 +84,8 @@ def reproduce(
     data: Data = "cifar10",
     workers: Workers = None,
     threads: Threads = None,
+    at_once: AtOnce = None,
+    eager: Eager = False,
     upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
     as_json: Json = False,
@@ -86,7 +93,8 @@ def reproduce(
     """Train and record every run of an experiment that is not recorded yet; go on with interrupted ones."""
     session = _plan(
         experiment, models=models, seeds=seeds, device=device, precision=precision, iterations=iterations,
-        results=results, data=data, workers=workers, threads=threads, upstream=upstream,
+        results=results, data=data, workers=workers, threads=threads, at_once=at_once, eager=eager,
+        upstream=upstream,
     )  # fmt: skip
     _execute(session, data, checkpoint_seconds, as_json=as_json)
 
@@ -104,6 +112,7 @@ def run(
     results: Results = DEFAULT_RESULTS,
     data: Data = "cifar10",
     threads: Threads = None,
+    eager: Eager = False,
     upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
     as_json: Json = False,
@@ -121,7 +130,7 @@ def run(
     )
     session = _plan(
         experiment, device=device, precision=precision, iterations=iterations, results=results, data=data,
-        threads=threads, upstream=upstream,
+        threads=threads, eager=eager, upstream=upstream,
     )  # fmt: skip
     _execute(session, data, checkpoint_seconds, as_json=as_json)
 
@@ -135,7 +144,9 @@ def _plan(
     results: Path,
     data: str,
     threads: int | None,
+    eager: bool,
     upstream: Path | None,
+    at_once: int | None = None,
     models: str | None = None,
     seeds: str | None = None,
     workers: int | None = None,
@@ -157,6 +168,8 @@ def _plan(
             synthetic=data == "synthetic",
             num_workers=workers,
             num_threads=threads,
+            runs_at_once=at_once,
+            eager=eager,
         )
     )
 
@@ -177,8 +190,14 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     jobs = prepare_networks(jobs, session.environment, say)
     if data != "synthetic":
         load_cifar10("auto" if data == "cifar10" else data)
-    with observe_runs(session.planned, session.num_workers) as observer:
-        execution = execute(jobs, session.environment, num_workers=session.num_workers, observer=observer)
+    with observe_runs(session.planned, session.num_lanes) as observer:
+        execution = execute(
+            jobs,
+            session.environment,
+            num_workers=session.num_workers,
+            runs_at_once=session.runs_at_once,
+            observer=observer,
+        )
     if execution.signal_number is not None:
         stderr.print("Stopped. What was done is kept; this goes on from there:", markup=False)
         stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}", markup=False)

@@ -1,4 +1,4 @@
-"""Runs side by side on this machine, each in a freshly spawned process."""
+"""Runs side by side on this machine, in freshly spawned processes: one run each, or several in turn on a GPU."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
 from harness.environment import Environment
-from harness.execution.worker import Ended, Event, Job, failed_row, work
+from harness.execution.worker import Ended, Event, Job, PutBack, failed_row, work
 from harness.records import Store
 
 __all__ = ["Execution", "execute"]
@@ -32,16 +32,22 @@ class Execution:
 
 @dataclass
 class _Worker:
-    job: Job
+    jobs: dict[str, Job]
+    """Those that have not ended, by run id."""
     process: BaseProcess
     line: Connection
     started_at: datetime
 
 
 def execute(
-    jobs: Sequence[Job], environment: Environment, *, num_workers: int, observer: Observer
+    jobs: Sequence[Job],
+    environment: Environment,
+    *,
+    num_workers: int,
+    runs_at_once: int = 1,
+    observer: Observer,
 ) -> Execution:
-    """Run jobs, ``num_workers`` at a time, and record those that fail; the others record themselves.
+    """Run jobs and record those that fail; the others record themselves.
 
     The first SIGINT or SIGTERM lets every worker finish its step and write its checkpoint; the second kills
     them, which breaks no file.
@@ -50,26 +56,34 @@ def execute(
         jobs: what to run, in order.
         environment: of the workers, for the records of runs that died without a word.
         num_workers: processes at a time.
+        runs_at_once: in turn in each process.
         observer: is told of every event.
     """
-    return _Pool(jobs, environment, num_workers, observer).run()
+    return _Pool(jobs, environment, num_workers, runs_at_once, observer).run()
 
 
 class _Pool:
     def __init__(
-        self, jobs: Sequence[Job], environment: Environment, num_workers: int, observer: Observer
+        self,
+        jobs: Sequence[Job],
+        environment: Environment,
+        num_workers: int,
+        runs_at_once: int,
+        observer: Observer,
     ) -> None:
         self.waiting = list(jobs)
-        self.environment, self.num_workers, self.observer = environment, num_workers, observer
+        self.put_back: list[Job] = []
+        self.environment, self.observer = environment, observer
+        self.num_workers, self.runs_at_once = num_workers, runs_at_once
         self.workers: list[_Worker] = []
         self.ended: dict[str, Ended] = {}
         self.signal_number: int | None = None
 
     def run(self) -> Execution:
         with _handle_signals(self._on_signal):
-            while self.workers or (self.waiting and self.signal_number is None):
-                while self.waiting and self.signal_number is None and len(self.workers) < self.num_workers:
-                    self.workers.append(_start(self.waiting.pop(0)))
+            while self.workers or (self._has_work and self.signal_number is None):
+                while self._has_work and self.signal_number is None and len(self.workers) < self.num_workers:
+                    self.workers.append(_start(self._next_jobs()))
                     if self.signal_number is not None:  # it came while the process was being made
                         _tell_to_stop(self.workers[-1])
                 ready = wait([worker.line for worker in self.workers])
@@ -77,23 +91,48 @@ class _Pool:
                     self._hear(worker)
         return Execution(self.ended, self.signal_number)
 
+    @property
+    def _has_work(self) -> bool:
+        return bool(self.waiting or self.put_back)
+
+    def _next_jobs(self) -> list[Job]:
+        """For one process: one that must be alone, or several of the same precision, which a process has but one of."""
+        if not self.waiting:
+            return [self.put_back.pop(0)]
+        alike = [job for job in self.waiting if job.spec.precision == self.waiting[0].spec.precision]
+        jobs = alike[: self.runs_at_once]
+        taken = set(map(id, jobs))
+        self.waiting = [job for job in self.waiting if id(job) not in taken]
+        return jobs
+
     def _hear(self, worker: _Worker) -> None:
         try:
-            event: Event = worker.line.recv()
+            run_id, event = worker.line.recv()
         except (EOFError, OSError):
             worker.process.join()
-            event = Ended("failed", f"the process died with exit code {worker.process.exitcode}")
-            if self.signal_number is not None:
-                event = Ended("interrupted", "killed")
-        if isinstance(event, Ended):
+            reason = f"the process died with exit code {worker.process.exitcode}"
+            killed = self.signal_number is not None
+            for job in list(worker.jobs.values()):
+                self._take(worker, job, Ended("interrupted", "killed") if killed else Ended("failed", reason))
+        else:
+            self._take(worker, worker.jobs[run_id], event)
+        if not worker.jobs:
             worker.process.join()
             worker.line.close()
             self.workers.remove(worker)
-            self.ended[worker.job.run_id] = event
+
+    def _take(self, worker: _Worker, job: Job, event: Event) -> None:
+        """What a worker says of a job."""
+        if isinstance(event, Ended | PutBack):
+            del worker.jobs[job.run_id]
+        if isinstance(event, PutBack):
+            self.put_back.append(job)
+        elif isinstance(event, Ended):
+            self.ended[job.run_id] = event
             if event.status == "failed":
-                row = failed_row(worker.job, self.environment, event.reason or "", worker.started_at)
-                Store(worker.job.results).write_run(row)
-        self.observer(worker.job, event)
+                row = failed_row(job, self.environment, event.reason or "", worker.started_at)
+                Store(job.results).write_run(row)
+        self.observer(job, event)
 
     def _on_signal(self, number: int) -> None:
         if self.signal_number is None:
@@ -105,14 +144,14 @@ class _Pool:
                 worker.process.kill()
 
 
-def _start(job: Job) -> _Worker:
+def _start(jobs: Sequence[Job]) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(job, theirs), name=job.run_id)
+    process = context.Process(target=work, args=(jobs, theirs), name=jobs[0].run_id)
     with _signals_held_back():
         process.start()
     theirs.close()
-    return _Worker(job, process, ours, datetime.now(UTC))
+    return _Worker({job.run_id: job for job in jobs}, process, ours, datetime.now(UTC))
 
 
 def _tell_to_stop(worker: _Worker) -> None:

@@ -19,7 +19,15 @@ from harness.models import find
 from harness.records import Store
 from harness.training.checkpoint import iterations_done
 
-__all__ = ["PlannedRun", "makespan", "num_threads_per_run", "plan_runs", "run_id", "select_specs"]
+__all__ = [
+    "PlannedRun",
+    "makespan",
+    "num_runs_at_once",
+    "num_threads_per_run",
+    "plan_runs",
+    "run_id",
+    "select_specs",
+]
 
 State = Literal["new", "interrupted", "failed", "completed", "diverged"]
 
@@ -34,7 +42,7 @@ class PlannedRun:
     """What the store knows of it: ``completed`` and ``diverged`` ones are not run again."""
     note: str
     estimated_seconds: float
-    """For the iterations that are left, alone on its share of the machine; 0 if there is nothing to do."""
+    """For the iterations that are left, on its share of the machine; 0 if there is nothing to do."""
 
     @property
     def to_do(self) -> bool:
@@ -55,7 +63,7 @@ def select_specs(
 
     Args:
         experiment: the question.
-        precision: of all runs.
+        precision: of the runs of groups that do not say their own.
         data: the data set of all runs.
         models: only these; those that the experiment lacks join its first group.
         seeds: in place of the experiment's.
@@ -84,10 +92,16 @@ def select_specs(
         for model in chosen:
             find(model)
             for seed in group.seeds if seeds is None else seeds:
-                spec = RunSpec(
-                    model=model, recipe=recipe, iterations=length, seed=seed, precision=precision, data=data
-                )
-                specs.setdefault(spec.sha256, spec)
+                for one in group.precisions or [precision]:
+                    spec = RunSpec(
+                        model=model,
+                        recipe=recipe,
+                        iterations=length,
+                        seed=seed,
+                        precision=Precision(one),
+                        data=data,
+                    )
+                    specs.setdefault(spec.sha256, spec)
     return list(specs.values())
 
 
@@ -102,6 +116,22 @@ def num_threads_per_run(num_runs: int, num_cores: int, device: str) -> int:
     return max(1, num_cores // max(1, min(num_runs, num_cores)))
 
 
+def num_runs_at_once(num_runs: int, environment: Environment) -> int:
+    """How many runs one process trains in turn: on a GPU as many as fill it, and as its memory holds; else one.
+
+    The bits of a run do not depend on it.
+    """
+    if environment.device != "cuda":
+        return 1
+    fitting = int(environment.device_memory_bytes / _GPU_BYTES_PER_RUN)
+    return max(1, min(num_runs, fitting, _GPU_RUNS_AT_ONCE))
+
+
+_GPU_RUNS_AT_ONCE = 10
+_GPU_BYTES_PER_RUN = 3e9
+"""A generous guess, so that deep networks find room; those that do not are put back and trained alone."""
+
+
 def run_id(spec: RunSpec, environment: Environment) -> str:
     """Name of a run: what it is, and digests of what was asked and of where it ran.
 
@@ -112,15 +142,24 @@ def run_id(spec: RunSpec, environment: Environment) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name)
 
 
-def plan_runs(specs: Sequence[RunSpec], environment: Environment, store: Store) -> list[PlannedRun]:
-    """Look every run up in the store and estimate what is left."""
-    rates = _recorded_rates(store, environment)
+def plan_runs(
+    specs: Sequence[RunSpec], environment: Environment, store: Store, *, runs_at_once: int = 1
+) -> list[PlannedRun]:
+    """Look every run up in the store and estimate what is left.
+
+    Args:
+        specs: what is asked.
+        environment: where it would run.
+        store: what has been run.
+        runs_at_once: in turn in one process.
+    """
+    rates = _recorded_rates(store, environment, runs_at_once)
     planned = []
     for spec in specs:
         name = run_id(spec, environment)
         state, note, done = _look_up(name, store)
         left = 0 if state in {"completed", "diverged"} else spec.iterations - done
-        seconds = left * spec.recipe.batch_size / _images_per_second(spec, environment, rates)
+        seconds = left * spec.recipe.batch_size / _images_per_second(spec, environment, rates, runs_at_once)
         planned.append(PlannedRun(run_id=name, spec=spec, state=state, note=note, estimated_seconds=seconds))
     return planned
 
@@ -152,13 +191,14 @@ def _look_up(name: str, store: Store) -> tuple[State, str, int]:
 Rates = dict[tuple[str, str], float]
 
 
-def _recorded_rates(store: Store, environment: Environment) -> Rates:
-    """(model, precision) -> median images per second of runs on such a device with as many threads."""
-    rows = store.read("runs")[0].select(["model", "precision", "device_name", "threads", "images_per_second"])
+def _recorded_rates(store: Store, environment: Environment, runs_at_once: int) -> Rates:
+    """(model, precision) -> median images per second of runs on such a device, as many threads, as many at once."""
+    columns = ["model", "precision", "device_name", "threads", "runs_at_once", "images_per_second"]
+    place = (environment.device_name, environment.threads, runs_at_once)
     samples: dict[tuple[str, str], list[float]] = {}
-    for row in rows.to_pylist():
-        here = (row["device_name"], row["threads"]) == (environment.device_name, environment.threads)
-        if here and row["images_per_second"]:
+    for row in store.read("runs")[0].select(columns).to_pylist():
+        here = (row["device_name"], row["threads"], row["runs_at_once"] or 1)
+        if here == place and row["images_per_second"]:
             samples.setdefault((row["model"], row["precision"]), []).append(row["images_per_second"])
     return {key: median(values) for key, values in samples.items()}
 
@@ -166,18 +206,21 @@ def _recorded_rates(store: Store, environment: Environment) -> Rates:
 # Seconds per image and weighted layer in training on one core, as measured for ResNet-20 and ResNet-56 on
 # Zen 5; a guess for any other machine, and for networks of other widths, until there are records of them.
 _CPU_SECONDS_PER_LAYER = {Precision.BF16: 53e-6, Precision.FP32: 76e-6}
-# On a GPU small networks wait for the launch of kernels: so much per weighted layer and mini-batch.
-_GPU_SECONDS_PER_LAYER = 0.25e-3
+# Of a mini-batch on a GPU, where small networks take as long as their kernels are many; and how many such networks it
+# can train at once without any becoming slower. Guesses, until there are records.
+_GPU_SECONDS_PER_LAYER = 60e-6
+_GPU_NETWORKS_UNTIL_FULL = 3
 _GUESSED_DEPTH = 20
 _EVALUATION_SHARE = 1.08
 
 
-def _images_per_second(spec: RunSpec, environment: Environment, rates: Rates) -> float:
+def _images_per_second(spec: RunSpec, environment: Environment, rates: Rates, runs_at_once: int) -> float:
     recorded = rates.get((spec.model, spec.precision.value))
     if recorded is None:
         depth = find(spec.model).depth or _GUESSED_DEPTH
         if environment.device == "cpu":
             recorded = environment.threads / (_CPU_SECONDS_PER_LAYER[spec.precision] * depth)
         else:
-            recorded = spec.recipe.batch_size / (_GPU_SECONDS_PER_LAYER * depth)
+            alone = spec.recipe.batch_size / (_GPU_SECONDS_PER_LAYER * depth)
+            recorded = alone * min(1.0, _GPU_NETWORKS_UNTIL_FULL / runs_at_once)
     return recorded / _EVALUATION_SHARE

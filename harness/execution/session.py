@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness import allocator, environment
-from harness.config import Experiment, load_experiment
+from harness.config import Experiment, Group, Precision, load_experiment
 from harness.errors import UsageError
-from harness.execution.plan import PlannedRun, makespan, num_threads_per_run, plan_runs, select_specs
+from harness.execution.plan import (
+    PlannedRun,
+    makespan,
+    num_runs_at_once,
+    num_threads_per_run,
+    plan_runs,
+    select_specs,
+)
 from harness.execution.worker import Job
 from harness.records import Store
 from harness.training.device import resolve_device, resolve_precision
@@ -38,6 +45,9 @@ class Request:
     """Made-up images in place of CIFAR-10."""
     num_workers: int | None = None
     num_threads: int | None = None
+    runs_at_once: int | None = None
+    eager: bool = False
+    """Launch the operations of a GPU one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +59,12 @@ class Session:
     """Whether the experiment was chosen here, because none was named."""
     device: torch.device
     num_workers: int
-    """Runs side by side."""
+    """Processes side by side."""
+    runs_at_once: int
+    """In turn in each process."""
     num_threads: int
-    """Of each run."""
+    """Of each process."""
+    eager: bool
     store: Store
     environment: Environment
     planned: list[PlannedRun]
@@ -62,9 +75,14 @@ class Session:
         return [run for run in self.planned if run.to_do]
 
     @property
+    def num_lanes(self) -> int:
+        """Runs that are in progress at a time."""
+        return self.num_workers * self.runs_at_once
+
+    @property
     def estimated_seconds(self) -> float:
         """Until all is done."""
-        return makespan([run.estimated_seconds for run in self.to_do], self.num_workers)
+        return makespan([run.estimated_seconds for run in self.to_do], self.num_lanes)
 
     def jobs(self, checkpoint_seconds: float) -> list[Job]:
         """What is to do, for workers."""
@@ -77,6 +95,7 @@ class Session:
                 num_threads=self.num_threads,
                 results=self.store.root,
                 checkpoint_seconds=checkpoint_seconds,
+                eager=self.eager,
             )
             for run in self.to_do
         ]
@@ -95,7 +114,7 @@ def resolve(request: Request) -> Session:
     asked = request.experiment or ("paper" if device.type == "cuda" else "quick")
     experiment = load_experiment(asked) if isinstance(asked, str) else asked
     specs = select_specs(
-        experiment,
+        _with_precisions(experiment, request.precision, device),
         precision=resolve_precision(request.precision or experiment.precision, device),
         data="synthetic" if request.synthetic else "cifar10",
         models=request.models,
@@ -106,18 +125,42 @@ def resolve(request: Request) -> Session:
         raise UsageError(
             f"experiment {experiment.name!r}: these options leave no run of it; name other models"
         )
+    if device.type != "cuda" and (request.runs_at_once or 1) > 1:
+        raise UsageError(
+            f"--at-once {request.runs_at_once}: on {device.type!r} a process trains one run; use --workers"
+        )
     num_cores = environment.num_cores()
     num_threads = request.num_threads or num_threads_per_run(len(specs), num_cores, device.type)
-    at_once = max(1, num_cores // num_threads) if device.type == "cpu" else 1
+    side_by_side = max(1, num_cores // num_threads) if device.type == "cpu" else 1
     store = Store(request.results)
     here = environment.capture(device, num_threads=num_threads, allocator=allocator_state)
+    runs_at_once = request.runs_at_once or num_runs_at_once(len(specs), here)
     return Session(
         experiment=experiment,
         chosen_by_device=request.experiment is None,
         device=device,
-        num_workers=request.num_workers or min(len(specs), at_once),
+        num_workers=request.num_workers or min(len(specs), side_by_side),
+        runs_at_once=runs_at_once,
         num_threads=num_threads,
+        eager=request.eager,
         store=store,
         environment=here,
-        planned=plan_runs(specs, here, store),
+        planned=plan_runs(specs, here, store, runs_at_once=runs_at_once),
     )
+
+
+def _with_precisions(experiment: Experiment, asked: str | None, device: torch.device) -> Experiment:
+    """The experiment with the precisions that this device can do; one that was asked for takes the place of all.
+
+    Raises:
+        UsageError: the device has none that a group names.
+    """
+
+    def here(group: Group) -> tuple[Precision, ...] | None:
+        if group.precisions is None or asked is not None:
+            return None
+        names = [name for name in group.precisions if name != "tf32" or device.type == "cuda"]
+        return tuple(resolve_precision(name, device) for name in names or group.precisions)
+
+    groups = tuple(group.model_copy(update={"precisions": here(group)}) for group in experiment.groups)
+    return experiment.model_copy(update={"groups": groups})

@@ -1,4 +1,4 @@
-"""One run in a process of its own. Imports no torch before the allocator is set."""
+"""A process that trains one run, or several in turn on one GPU. Imports no torch before the allocator is set."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import traceback
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
@@ -14,18 +15,32 @@ from typing import TYPE_CHECKING, Any
 
 from harness import allocator
 from harness.config import RunSpec
-from harness.errors import HarnessError, InterruptedRunError
+from harness.errors import CompanyError, HarnessError, InterruptedRunError
 from harness.models import find
 from harness.records import Store
 
 if TYPE_CHECKING:
     from harness.data import ImageSet
     from harness.environment import Environment
+    from harness.training.batches import DeviceImages
     from harness.training.loop import Outcome
 
-__all__ = ["Advanced", "Ended", "EpochEnded", "Event", "Job", "Started", "failed_row", "work"]
+__all__ = [
+    "Advanced",
+    "Ended",
+    "EpochEnded",
+    "Event",
+    "Job",
+    "Noted",
+    "PutBack",
+    "Started",
+    "failed_row",
+    "work",
+]
 
 SECONDS_BETWEEN_REPORTS = 0.2
+SECONDS_BETWEEN_POLLS = 0.02
+"""Asking the line takes longer than an update on a GPU."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +54,8 @@ class Job:
     num_threads: int
     results: Path
     checkpoint_seconds: float
+    eager: bool = False
+    """Launch the operations of a GPU one by one."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +81,22 @@ class EpochEnded:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something that people should know of the run."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """The run has not begun, and is to be trained alone; the last that is heard of it from this worker."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Ended:
-    """The last message of a worker."""
+    """The last that is heard of a run."""
 
     status: str
     """``completed``, ``diverged``, ``failed``, ``interrupted`` or ``busy`` (another process has the run)."""
@@ -75,7 +106,7 @@ class Ended:
     """Of an error that is no `HarnessError`."""
 
 
-Event = Started | Advanced | EpochEnded | Ended
+Event = Started | Advanced | EpochEnded | Noted | PutBack | Ended
 
 
 class _Line:
@@ -87,7 +118,7 @@ class _Line:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stopped = False
-        self._last_report = 0.0
+        self._last_poll = 0.0
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         if hasattr(signal, "pthread_sigmask"):  # the parent held them back while this process began
@@ -97,47 +128,116 @@ class _Line:
         self._stopped = True
 
     def should_stop(self) -> bool:
-        if not self._stopped and self._connection.poll():
-            self._stopped = True
+        now = time.monotonic()
+        if not self._stopped and now - self._last_poll > SECONDS_BETWEEN_POLLS:
+            self._last_poll = now
+            self._stopped = self._connection.poll()
         return self._stopped
 
-    def send(self, event: Event) -> None:
+    def send(self, run_id: str, event: Event) -> None:
         try:
-            self._connection.send(event)
+            self._connection.send((run_id, event))
         except OSError:  # the parent is gone
             self._stopped = True
 
+
+class _RunOnLine:
+    """Tells the parent of one of the worker's runs; a `harness.training.loop.Listener`."""
+
+    def __init__(self, run_id: str, line: _Line) -> None:
+        self._run_id, self._line = run_id, line
+        self._last_report = 0.0
+
+    def noted(self, text: str) -> None:
+        self._line.send(self._run_id, Noted(text))
+
     def started(self, iteration: int, num_iterations: int) -> None:
-        self.send(Started(iteration, num_iterations))
+        self._line.send(self._run_id, Started(iteration, num_iterations))
 
     def advanced(self, iteration: int) -> None:
         now = time.monotonic()
         if now - self._last_report > SECONDS_BETWEEN_REPORTS:
             self._last_report = now
-            self.send(Advanced(iteration))
+            self._line.send(self._run_id, Advanced(iteration))
 
     def epoch_ended(self, row: dict[str, Any]) -> None:
-        self.send(EpochEnded(row))
+        self._line.send(self._run_id, EpochEnded(row))
+
+    def should_stop(self) -> bool:
+        return self._line.should_stop()
 
 
-def work(job: Job, connection: Connection) -> None:
-    """Do one job and report on the connection; the entry point of a spawned process."""
+def work(jobs: Sequence[Job], connection: Connection) -> None:
+    """Do jobs in turn and report on the connection; the entry point of a spawned process.
+
+    Args:
+        jobs: of one device and precision.
+        connection: pairs of a run's id and an event go out; anything that comes in means stop.
+    """
     line = _Line(connection)
     allocator_state = allocator.configure()
-    os.environ["OMP_NUM_THREADS"] = str(job.num_threads)
+    os.environ["OMP_NUM_THREADS"] = str(jobs[0].num_threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    company = _Company(len(jobs), allocator_state)
+    runs = {job.run_id: _run(job, _RunOnLine(job.run_id, line), company) for job in jobs}
+    while runs:
+        for run_id in list(runs):
+            end = _advance(runs[run_id])
+            if end is not None:
+                company.num_runs -= isinstance(end, PutBack)
+                del runs[run_id]
+                line.send(run_id, end)
+
+
+def _advance(run: _Turns) -> Ended | PutBack | None:
+    """One turn of a run, or how it ended."""
     try:
-        line.send(_run(job, line, allocator_state))
-    except InterruptedRunError as stop:
-        line.send(Ended("interrupted", str(stop)))
+        next(run)
+    except StopIteration as stop:
+        end: Ended = stop.value
+        return end
+    except CompanyError as error:
+        return PutBack(str(error))
+    except InterruptedRunError as error:
+        return Ended("interrupted", str(error))
     except HarnessError as error:
-        line.send(Ended("failed", str(error)))
+        return Ended("failed", str(error))
     except Exception as error:  # noqa: BLE001 - whatever a run died of is recorded, and the others go on
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        line.send(Ended("failed", reason, traceback=traceback.format_exc()))
+        return Ended("failed", reason, traceback=traceback.format_exc())
+    return None
 
 
-def _run(job: Job, line: _Line, allocator_state: str) -> Ended:
+class _Company:
+    """What the runs of a process share."""
+
+    def __init__(self, num_runs: int, allocator_state: str) -> None:
+        self.num_runs, self.allocator_state = num_runs, allocator_state
+        self._image_sets: dict[str, ImageSet] = {}
+        self._on_device: dict[object, DeviceImages] = {}
+
+    def images(self, job: Job) -> tuple[ImageSet, DeviceImages]:
+        """The data set of a job, and the same on the device as its recipe wants to see it."""
+        import torch
+
+        from harness import data
+        from harness.training.batches import DeviceImages
+
+        name, recipe = job.spec.data, job.spec.recipe
+        if name not in self._image_sets:
+            self._image_sets[name] = data.load(name)
+        key = (name, recipe.augmentation, recipe.normalization)
+        if key not in self._on_device:
+            self._on_device[key] = DeviceImages(
+                self._image_sets[name], recipe.augmentation, recipe.normalization, torch.device(job.device)
+            )
+        return self._image_sets[name], self._on_device[key]
+
+
+_Turns = Generator[None, None, Ended]
+
+
+def _run(job: Job, listener: _RunOnLine, company: _Company) -> _Turns:
     from filelock import FileLock, Timeout
 
     store = Store(job.results)
@@ -151,7 +251,7 @@ def _run(job: Job, line: _Line, allocator_state: str) -> Ended:
     try:
         row = store.local_run(job.run_id)
         if row is None or row["status"] in {"failed", "skipped"}:
-            row = _train_and_record(job, line, allocator_state, store)
+            row = yield from _train_and_record(job, listener, company, store)
         checkpoint.unlink(missing_ok=True)
         lock_file = Path(lock.lock_file)
         lock_file.unlink(missing_ok=True)
@@ -160,32 +260,36 @@ def _run(job: Job, line: _Line, allocator_state: str) -> Ended:
         lock.release()
 
 
-def _train_and_record(job: Job, line: _Line, allocator_state: str, store: Store) -> dict[str, Any]:
+def _train_and_record(
+    job: Job, listener: _RunOnLine, company: _Company, store: Store
+) -> Generator[None, None, dict[str, Any]]:
     import torch
 
-    from harness import data, environment
+    from harness import environment
     from harness.training.device import configure
-    from harness.training.loop import train
+    from harness.training.loop import train_in_turns
 
     started_at = datetime.now(UTC)
     device = torch.device(job.device)
     configure(device, job.spec.precision, job.num_threads)
-    images = data.load(job.spec.data)
-    outcome = train(
+    images, on_device = company.images(job)
+    outcome = yield from train_in_turns(
         job.spec,
-        images,
+        on_device,
         device,
         run_id=job.run_id,
         checkpoint=store.checkpoint(job.run_id),
         checkpoint_seconds=job.checkpoint_seconds,
-        listener=line,
-        should_stop=line.should_stop,
+        listener=listener,
+        eager=job.eager,
+        in_company=company.num_runs > 1,
     )
-    here = environment.capture(device, num_threads=job.num_threads, allocator=allocator_state)
+    here = environment.capture(device, num_threads=job.num_threads, allocator=company.allocator_state)
     row = {
         **_what_was_asked(job),
         **_what_came_of_it(outcome, images),
         **_where_it_ran(job, here),
+        "runs_at_once": company.num_runs,
         "peak_memory_bytes": _peak_memory_bytes(device),
         "started_at": started_at,
         "finished_at": datetime.now(UTC),
@@ -235,6 +339,8 @@ def _what_came_of_it(outcome: Outcome, images: ImageSet) -> dict[str, Any]:
         "status": outcome.status,
         "reason": outcome.reason,
         "resumed_at": outcome.resumed_at,
+        "engine": outcome.engine,
+        "engine_note": outcome.engine_note,
         "test_accuracy": accuracy(last["test_error"]) if completed else None,
         "test_accuracy_best": accuracy(best) if completed else None,
         "test_accuracy_selected": None,

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness import allocator
 from harness.config import Precision, RunSpec, load_recipe
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.data import ImageSet
+    from harness.training.batches import DeviceImages
 
 __all__ = ["Contestant", "Result", "race"]
 
@@ -40,6 +46,17 @@ class Contestant:
     num_loaders: int = 4
     """Processes that load data for the baseline."""
     tuned_allocator: bool = True
+    runs_at_once: int = 1
+    """Of ours, in turn in each process."""
+    deterministic: bool = True
+    """Of ours; the baseline never is."""
+    eager: bool = False
+    """Of ours: no CUDA graphs."""
+
+    @property
+    def num_runs(self) -> int:
+        """Networks that it trains at a time."""
+        return self.num_processes * self.runs_at_once
 
 
 @dataclass(frozen=True)
@@ -90,7 +107,7 @@ def race(
                 team.contestant,
                 team.start_seconds,
                 [],
-                team.contestant.num_processes * num_iterations * BATCH_SIZE,
+                team.contestant.num_runs * num_iterations * BATCH_SIZE,
             )
             for team in teams
         ]
@@ -184,33 +201,65 @@ def _make_loop(contestant: Contestant, model: str, device_name: str, data: DataN
         )
     from harness.training.device import configure
 
-    configure(device, contestant.precision, contestant.num_threads)
-    spec = RunSpec(
-        model=model,
-        recipe=recipe.model_copy(update={"batch_size": BATCH_SIZE, "epochs": 1000.0}),
-        iterations=100_000,
-        seed=0,
-        precision=contestant.precision,
-        data=data,
+    configure(
+        device,
+        contestant.precision,
+        contestant.num_threads,
+        deterministic=contestant.deterministic,
     )
-    return _Ours(spec, images, device)
+    recipe = recipe.model_copy(update={"batch_size": BATCH_SIZE, "epochs": 1000.0})
+    specs = [
+        RunSpec(
+            model=model,
+            recipe=recipe,
+            iterations=100_000,
+            seed=seed,
+            precision=contestant.precision,
+            data=data,
+        )
+        for seed in range(contestant.runs_at_once)
+    ]
+    return _Ours(specs, images, device, eager=contestant.eager)
 
 
 class _Ours:
-    """Our updates, read back at the end of each round."""
+    """Our updates, of one network or several in turn; the end of each round is waited for."""
 
-    def __init__(self, spec: RunSpec, images: object, device: object) -> None:
-        from harness.training.trainer import Trainer
+    def __init__(
+        self, specs: Sequence[RunSpec], images: ImageSet, device: torch.device, *, eager: bool
+    ) -> None:
+        from harness.training.batches import DeviceImages
+        from harness.training.device import on_own_stream
 
-        self.trainer = Trainer(spec, images, device)  # type: ignore[arg-type]
-        self.iteration = 0
+        recipe = specs[0].recipe
+        on_device = DeviceImages(images, recipe.augmentation, recipe.normalization, device)
+        self._networks = [
+            on_own_stream(_endless_training(spec, on_device, device, eager=eager), device) for spec in specs
+        ]
+        self._device = device
 
-    def train(self, num_iterations: int) -> float:
-        """Returns: the mean loss of the last epoch touched, which waits for the device."""
-        while num_iterations > 0:
-            _, end = self.trainer.epoch(self.iteration)
-            stop = min(end, self.iteration + num_iterations)
-            num_iterations -= stop - self.iteration
-            for iteration in self.trainer.updates(self.iteration, stop):
-                self.iteration = iteration
-        return float(self.trainer.losses.mean())
+    def train(self, num_iterations: int) -> None:
+        """So many updates of each network."""
+        import torch
+
+        for _ in range(num_iterations):
+            for network in self._networks:
+                next(network)
+        if self._device.type != "cpu":
+            torch.accelerator.synchronize(self._device)
+
+
+def _endless_training(
+    spec: RunSpec, images: DeviceImages, device: torch.device, *, eager: bool
+) -> Generator[None, None, None]:
+    """An update a turn."""
+    from harness.training.trainer import Trainer
+
+    trainer = Trainer(spec, images, device)
+    trainer.prepare(eager=eager)
+    start = 0
+    while True:
+        _, end = trainer.epoch(start)
+        for _iteration in trainer.updates(start, end):
+            yield
+        start = end

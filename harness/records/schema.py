@@ -16,8 +16,8 @@ from harness.errors import RecordError
 
 __all__ = ["KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
-SCHEMA_VERSION: Final = 2
-"""1: the first. 2: runs have ``model_source``."""
+SCHEMA_VERSION: Final = 3
+"""1: the first. 2: runs have ``model_source``. 3: runs have ``engine``, ``engine_note`` and ``runs_at_once``."""
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -71,6 +71,9 @@ _RUNS = pa.schema(
         _required("started_at", pa.timestamp("us", tz="UTC")),
         _required("finished_at", pa.timestamp("us", tz="UTC")),
         _required("resumed_at", pa.list_(_int)),  # iterations at which it was taken up again
+        pa.field("engine", _text),  # eager: operation by operation; cuda graph: an update is launched at once
+        pa.field("engine_note", _text),  # why not the fastest one that the device has
+        pa.field("runs_at_once", _int),  # in the same process on a GPU; they share its throughput and memory
         # what came of it
         pa.field("test_accuracy", _float),  # after the last iteration: the result
         pa.field("test_accuracy_best", _float),  # of the best epoch on the test set: never the result
@@ -80,7 +83,7 @@ _RUNS = pa.schema(
         pa.field("train_error", _float),
         pa.field("seconds", _float),  # training and evaluation, over all starts
         pa.field("images_per_second", _float),  # training, without warm-up, evaluation and checkpoints
-        pa.field("peak_memory_bytes", _int),  # of the process on a CPU, allocated on a GPU
+        pa.field("peak_memory_bytes", _int),  # of the process on a CPU, allocated by it on a GPU
         pa.field("parameters", _int),
         pa.field("macs", _int),
         pa.field("initial_weights_sha256", _text),

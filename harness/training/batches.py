@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harness.config import Augmentation, Normalization
 from harness.data import ImageSet
+from harness.training.device import synchronize
 
 __all__ = ["DeviceImages", "Normalizer", "num_views"]
 
@@ -69,7 +70,7 @@ class Normalizer:
 
 
 class DeviceImages:
-    """A data set on a device, as a recipe wants to see it.
+    """A data set on a device, as a recipe wants to see it; any number of runs can share it, on any stream.
 
     Args:
         images: the data set.
@@ -98,6 +99,7 @@ class DeviceImages:
         self._normalize_test = Normalizer(
             normalization, images.train_images, offsets=torch.arange(SIDE * SIDE)[None], pad=0, device=device
         )
+        synchronize(device)
 
     def train_batch(self, numbers: Tensor, views: Tensor) -> tuple[Tensor, Tensor]:
         """Training images by number, each in a view.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from harness.training.digest import tensor_bytes
 
 __all__ = ["Checkpoint", "capture", "iterations_done", "restore"]
 
-FORMAT = "1"
+FORMAT = "2"
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,13 @@ def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Ten
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 
-def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put back what `capture` took.
+def restore(tensors: Mapping[str, Tensor], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put back what `capture` took, in place.
+
+    Args:
+        tensors: what was taken.
+        model: the network, or one like it.
+        optimizer: its optimiser, with its state, as `harness.training.optimizer.make_optimizer` makes it.
 
     Raises:
         CheckpointError: the tensors are not those of this network.
@@ -118,19 +124,9 @@ def restore(tensors: dict[str, Tensor], model: nn.Module, optimizer: torch.optim
         for name, stored in tensors.items():
             if name.startswith("optimizer/"):
                 _, index, key = name.split("/")
-                optimizer.state[parameters[int(index)]][key] = _beside(parameters[int(index)], stored)
-    except RuntimeError as error:
+                optimizer.state[parameters[int(index)]][key].copy_(stored)
+    except (RuntimeError, KeyError, IndexError) as error:
         raise CheckpointError(f"the checkpoint does not fit the network: {error}") from error
     torch.set_rng_state(tensors["generator/cpu"])
     if "generator/cuda" in tensors:
         torch.cuda.set_rng_state(tensors["generator/cuda"])
-
-
-def _beside(parameter: Tensor, stored: Tensor) -> Tensor:
-    """Optimiser state on its parameter's device.
-
-    The fused update walks a parameter and its state side by side: they must share a memory layout.
-    """
-    if stored.shape != parameter.shape:
-        return stored.to(parameter.device)
-    return torch.empty_like(parameter, requires_grad=False).copy_(stored)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import torch
 
@@ -14,13 +17,17 @@ __all__ = [
     "autocast",
     "configure",
     "has_native_bf16",
+    "mark",
     "memory_format",
+    "on_own_stream",
     "resolve_device",
     "resolve_precision",
+    "seconds_between",
     "synchronize",
 ]
 
 _KINDS = ("cuda", "mps", "cpu")
+_Result = TypeVar("_Result")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -78,10 +85,19 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     return precision
 
 
-def configure(device: torch.device, precision: Precision, num_threads: int) -> None:
-    """Set this process up for one run: threads, arithmetic, deterministic algorithms.
+def configure(
+    device: torch.device, precision: Precision, num_threads: int, *, deterministic: bool = True
+) -> None:
+    """Set this process up for its runs: threads, arithmetic, deterministic algorithms.
 
     Must come before the first computation on CUDA, since cuBLAS reads its workspace setting once.
+
+    Args:
+        device: where the runs compute.
+        precision: of all of them.
+        num_threads: of torch on the CPU.
+        deterministic: whether the same seed must give the same bits; without it cuDNN may choose its algorithms by
+            trial. Runs always have it; it is turned off only to measure what it costs.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(num_threads)
@@ -90,9 +106,9 @@ def configure(device: torch.device, precision: Precision, num_threads: int) -> N
     arithmetic = "tf32" if precision is Precision.TF32 else "ieee"
     torch.backends.cuda.matmul.fp32_precision = arithmetic
     torch.backends.cudnn.conv.fp32_precision = arithmetic  # type: ignore[attr-defined]
-    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.benchmark = not deterministic
     # Metal lacks deterministic versions of some operators: there a warning has to do.
-    torch.use_deterministic_algorithms(mode=True, warn_only=device.type == "mps")
+    torch.use_deterministic_algorithms(mode=deterministic, warn_only=device.type == "mps")
     # Every buffer is written before it is read; filling them first would cost 4 % for nothing.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
@@ -110,8 +126,46 @@ def memory_format(device: torch.device) -> torch.memory_format:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done all it was given, so that a clock can be read."""
+    """Wait until the device has done all it was given on the present stream, so that a clock can be read."""
     if device.type == "cuda":
-        torch.cuda.synchronize(device)
+        torch.cuda.current_stream(device).synchronize()
     elif device.type == "mps":
         torch.mps.synchronize()
+
+
+def mark(device: torch.device) -> torch.cuda.Event | float:
+    """A point in what the device is given, for `seconds_between`; on CUDA it is waited for only there."""
+    if device.type == "cuda":
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+        event.record()
+        return event
+    synchronize(device)
+    return time.perf_counter()
+
+
+def seconds_between(start: torch.cuda.Event | float, end: torch.cuda.Event | float) -> float:
+    """From one mark to a later one; waits for the device to reach it."""
+    if isinstance(start, torch.cuda.Event) and isinstance(end, torch.cuda.Event):
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1000
+    assert isinstance(start, float)
+    assert isinstance(end, float)
+    return end - start
+
+
+def on_own_stream(
+    turns: Generator[None, None, _Result], device: torch.device
+) -> Generator[None, None, _Result]:
+    """The same turns, each on a CUDA stream that is theirs alone; on other devices just the same turns.
+
+    Several such generators that are advanced in turn compute at once on a GPU that one of them leaves idle.
+    """
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+    while True:
+        with nullcontext() if stream is None else torch.cuda.stream(stream):
+            try:
+                next(turns)
+            except StopIteration as end:
+                result: _Result = end.value
+                return result
+        yield

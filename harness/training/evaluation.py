@@ -15,32 +15,42 @@ from harness.training.device import autocast
 __all__ = ["Evaluation", "evaluate"]
 
 BATCH_SIZE = 1000
+BATCH_SIZE_ON_CUDA = 5000
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Results on the test set."""
+    """Results on the test set; they stay on the device until they are asked for."""
 
-    loss: float
-    """Mean cross-entropy in nats."""
-    error: float
-    """Top-1 error as a fraction."""
     logits: Tensor
-    """float32 (num_test, num_classes), on the CPU."""
+    """float32 (num_test, num_classes), on the device."""
+    mean_loss: Tensor
+    num_wrong: Tensor
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy in nats."""
+        return self.mean_loss.item()
+
+    @property
+    def error(self) -> float:
+        """Top-1 error as a fraction."""
+        return self.num_wrong.item() / len(self.logits)
 
 
 def evaluate(
     model: nn.Module, images: DeviceImages, device: torch.device, precision: Precision
 ) -> Evaluation:
     """Evaluate in the precision of training; leaves the network in training mode."""
+    batch_size = BATCH_SIZE_ON_CUDA if device.type == "cuda" else BATCH_SIZE
     model.eval()
     outputs = []
     with torch.inference_mode():
-        for start in range(0, images.num_test, BATCH_SIZE):
+        for start in range(0, images.num_test, batch_size):
             with autocast(device, precision):
-                outputs.append(model(images.test_batch(start, start + BATCH_SIZE)).float())
+                outputs.append(model(images.test_batch(start, start + batch_size)).float())
         logits = torch.cat(outputs)
         loss = F.cross_entropy(logits, images.test_labels)
         num_wrong = (logits.argmax(dim=1) != images.test_labels).sum()
     model.train()
-    return Evaluation(loss=loss.item(), error=num_wrong.item() / images.num_test, logits=logits.cpu())
+    return Evaluation(logits, loss, num_wrong)

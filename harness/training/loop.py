@@ -1,4 +1,4 @@
-"""The training loop: one run from its specification to its results.
+"""The training loop: a run from its specification to its results, by itself or in turn with others.
 
 An *epoch* here is the mini-batches that begin in the same pass over the training set, and the last one may be a
 part of one: 64,000 mini-batches of 128 images are 163.84 passes. Within an epoch nothing is read back from the
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,22 +21,26 @@ from torch import Tensor
 
 from harness.config import RunSpec
 from harness.data import ImageSet
-from harness.errors import InterruptedRunError
+from harness.errors import CompanyError, InterruptedRunError
 from harness.models.cost import num_macs, num_parameters
-from harness.training.checkpoint import Checkpoint, capture, restore
-from harness.training.device import synchronize
+from harness.training.batches import DeviceImages
+from harness.training.checkpoint import Checkpoint
+from harness.training.device import mark, on_own_stream, seconds_between, synchronize
 from harness.training.digest import extend_trajectory, weights_sha256
 from harness.training.evaluation import Evaluation
-from harness.training.trainer import Trainer
+from harness.training.trainer import Engine, Trainer
 
-__all__ = ["Listener", "Outcome", "train"]
+__all__ = ["Listener", "Outcome", "Turns", "train", "train_in_turns"]
 
 NUM_WARMUP_ITERATIONS = 10
 """After every start of the process; they count towards no throughput."""
 
 
 class Listener(Protocol):
-    """Is told how a run goes on."""
+    """Is told how a run goes on, and asked whether it shall."""
+
+    def noted(self, text: str) -> None:
+        """Something that people should know."""
 
     def started(self, iteration: int, num_iterations: int) -> None:
         """The run begins, or goes on, before iteration ``iteration``."""
@@ -46,6 +50,10 @@ class Listener(Protocol):
 
     def epoch_ended(self, row: dict[str, Any]) -> None:
         """A row for the records of kind ``epochs``, without the run's id."""
+
+    def should_stop(self) -> bool:
+        """Whether the run shall write a checkpoint and stop; asked after every iteration."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +78,13 @@ class Outcome:
     trajectory_sha256: str
     resumed_at: list[int]
     """Iterations at which the run was taken up again."""
+    engine: Engine
+    engine_note: str | None
+    """Why it is not the fastest one that the device has."""
+
+
+Turns = Generator[None, None, Outcome]
+"""A run that others can be advanced between."""
 
 
 @dataclass
@@ -95,7 +110,7 @@ def train(
     checkpoint: Path,
     checkpoint_seconds: float,
     listener: Listener,
-    should_stop: Callable[[], bool],
+    eager: bool = False,
 ) -> Outcome:
     """Train one network, from the checkpoint if there is one.
 
@@ -106,23 +121,81 @@ def train(
         run_id: the run that the checkpoint must belong to.
         checkpoint: file to go on from and to write to; the caller removes it once the outcome is safe.
         checkpoint_seconds: time between two checkpoints.
-        listener: is told of progress.
-        should_stop: asked after every iteration.
+        listener: is told of progress, and can stop the run.
+        eager: launch operations one by one, also on CUDA.
 
     Raises:
-        InterruptedRunError: ``should_stop`` said so; the checkpoint is written.
+        InterruptedRunError: the listener said so; the checkpoint is written.
         CheckpointError: the checkpoint is broken, or of another run.
     """
-    run = _Run(
+    turns = train_in_turns(
         spec,
-        images,
+        DeviceImages(images, spec.recipe.augmentation, spec.recipe.normalization, device),
         device,
         run_id=run_id,
         checkpoint=checkpoint,
         checkpoint_seconds=checkpoint_seconds,
         listener=listener,
+        eager=eager,
+        in_company=False,
     )
-    return run.to_end(should_stop)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            outcome: Outcome = end.value
+            return outcome
+
+
+def train_in_turns(
+    spec: RunSpec,
+    images: DeviceImages,
+    device: torch.device,
+    *,
+    run_id: str,
+    checkpoint: Path,
+    checkpoint_seconds: float,
+    listener: Listener,
+    eager: bool,
+    in_company: bool,
+) -> Turns:
+    """Train one network as `train` does, in turns between which others are trained in the same process.
+
+    A turn ends when the network is ready to be trained, after every update, and where the device has been given
+    something that is to be waited for. On a GPU the work of all goes on at once; each gives the bits that it gives alone.
+
+    Args:
+        spec: what to train.
+        images: the data set it names, as its recipe wants to see it; others may share it.
+        device: where; `harness.training.device.configure` must have been called.
+        run_id: the run that the checkpoint must belong to.
+        checkpoint: file to go on from and to write to; the caller removes it once the outcome is safe.
+        checkpoint_seconds: time between two checkpoints.
+        listener: is told of progress, and can stop the run.
+        eager: launch operations one by one, also on CUDA.
+        in_company: whether there are others.
+
+    Raises:
+        CompanyError: in the first turn: the run must be trained alone.
+        InterruptedRunError: the listener said so; the checkpoint is written.
+        CheckpointError: the checkpoint is broken, or of another run.
+    """
+
+    def turns() -> Turns:
+        run = _Run(
+            spec,
+            images,
+            device,
+            run_id=run_id,
+            checkpoint=checkpoint,
+            checkpoint_seconds=checkpoint_seconds,
+            listener=listener,
+        )
+        run.prepare(eager=eager, in_company=in_company)
+        yield
+        return (yield from run.to_end())
+
+    return on_own_stream(turns(), device)
 
 
 class _Run:
@@ -131,7 +204,7 @@ class _Run:
     def __init__(
         self,
         spec: RunSpec,
-        images: ImageSet,
+        images: DeviceImages,
         device: torch.device,
         *,
         run_id: str,
@@ -148,7 +221,24 @@ class _Run:
         if checkpoint.exists():
             self._resume()
 
-    def to_end(self, should_stop: Callable[[], bool]) -> Outcome:
+    def prepare(self, *, eager: bool, in_company: bool) -> None:
+        """Make the trainer as fast as it can be.
+
+        Raises:
+            CompanyError: it must be trained alone.
+        """
+        try:
+            self.trainer.prepare(eager=eager)
+        except torch.OutOfMemoryError as error:
+            if in_company:
+                raise CompanyError("no memory is left on the device beside the others") from error
+            raise
+        if in_company and self.trainer.draws:
+            raise CompanyError("the network draws random numbers, from a generator that all would share")
+        if not eager and self.trainer.engine_note is not None:
+            self.listener.noted(f"is trained without a CUDA graph, more slowly: {self.trainer.engine_note}")
+
+    def to_end(self) -> Turns:
         """Train what is left."""
         progress, total = self.progress, self.spec.iterations
         self.listener.started(progress.iteration, total)
@@ -157,51 +247,48 @@ class _Run:
         self._last_checkpoint = self._clock = time.perf_counter()
         evaluation = None
         while progress.iteration < total:
-            evaluation, finite = self._epoch(should_stop)
+            evaluation, finite = yield from self._epoch()
             if not finite:
                 return self._outcome("diverged", None)
             if progress.iteration < total:
-                self._pause_point(should_stop)
+                self._pause_point()
         assert evaluation is not None
         return self._outcome("completed", evaluation)
 
-    def _epoch(self, should_stop: Callable[[], bool]) -> tuple[Evaluation, bool]:
+    def _epoch(self) -> Generator[None, None, tuple[Evaluation, bool]]:
         """What is left of an epoch, evaluation, and the epoch's row; whether all losses are finite."""
-        first, end = self.trainer.epoch(self.progress.iteration)
-        images_per_second = self._updates(end, should_stop)
-        evaluation = self.trainer.evaluate()
-        losses = self.trainer.losses.cpu()
+        trainer = self.trainer
+        first, end = trainer.epoch(self.progress.iteration)
+        timed_from = max(self.progress.iteration, self._session_start + NUM_WARMUP_ITERATIONS)
+        timing_started = self._start_timing()
+        for iteration in trainer.updates(self.progress.iteration, end):
+            self.progress.iteration = iteration
+            self.listener.advanced(iteration)
+            yield
+            if iteration < end:  # not at the end of an epoch, whose row is still to be written
+                self._pause_point()
+            if iteration == timed_from:
+                timing_started = self._start_timing()
+        timing_ended = mark(self.device)
+        evaluation = trainer.evaluate()
+        yield
+        losses = trainer.losses(first).cpu()
+        images_per_second = None
+        if timed_from < end:
+            seconds = seconds_between(timing_started, timing_ended) - self._seconds_aside
+            num_images = trainer.passes.position(end) - trainer.passes.position(timed_from)
+            images_per_second = num_images / seconds
+            self.progress.timed_images += num_images
+            self.progress.timed_seconds += seconds
         self._account_time()
         row = self._row(first, losses, evaluation, images_per_second)
         self.progress.epochs.append(row)
         self.listener.epoch_ended(row)
         return evaluation, bool(losses.isfinite().all()) and math.isfinite(evaluation.loss)
 
-    def _updates(self, end: int, should_stop: Callable[[], bool]) -> float | None:
-        """The updates up to iteration ``end``, the end of the epoch; their images per second."""
-        progress, position = self.progress, self.trainer.passes.position
-        timed_from = max(progress.iteration, self._session_start + NUM_WARMUP_ITERATIONS)
-        start = self._start_of_timing()
-        for iteration in self.trainer.updates(progress.iteration, end):
-            progress.iteration = iteration
-            self.listener.advanced(iteration)
-            if iteration < end:  # not at the end of an epoch, whose row is still to be written
-                self._pause_point(should_stop)
-            if iteration == timed_from:
-                start = self._start_of_timing()
-        synchronize(self.device)
-        if timed_from >= end:
-            return None
-        seconds = time.perf_counter() - start - self._seconds_aside
-        num_images = position(end) - position(timed_from)
-        progress.timed_images += num_images
-        progress.timed_seconds += seconds
-        return num_images / seconds
-
-    def _start_of_timing(self) -> float:
-        synchronize(self.device)
+    def _start_timing(self) -> torch.cuda.Event | float:
         self._seconds_aside = 0.0
-        return time.perf_counter()
+        return mark(self.device)
 
     def _row(
         self, first: int, losses: Tensor, evaluation: Evaluation, images_per_second: float | None
@@ -218,7 +305,7 @@ class _Run:
             "iteration": progress.iteration,
             "learning_rate": self.trainer.learning_rate(progress.iteration - 1),
             "train_loss": (losses.double() @ sizes).item() / num_images,
-            "train_error": 1 - self.trainer.num_correct.sum().item() / num_images,
+            "train_error": 1 - self.trainer.num_correct(first).sum().item() / num_images,
             "test_loss": evaluation.loss,
             "test_error": evaluation.error,
             "seconds": progress.seconds,
@@ -231,9 +318,9 @@ class _Run:
         self.progress.seconds += now - self._clock
         self._clock = now
 
-    def _pause_point(self, should_stop: Callable[[], bool]) -> None:
+    def _pause_point(self) -> None:
         """Between two iterations: write a checkpoint if it is time to, and stop if told to."""
-        stop = should_stop()
+        stop = self.listener.should_stop()
         if stop or time.perf_counter() - self._last_checkpoint > self.checkpoint_seconds:
             self._write_checkpoint()
         if stop:
@@ -243,18 +330,13 @@ class _Run:
         synchronize(self.device)
         start = time.perf_counter()
         self._account_time()
-        trainer = self.trainer
-        tensors = capture(trainer.model, trainer.optimizer)
-        tensors |= {"losses": trainer.losses.cpu(), "num_correct": trainer.num_correct.cpu()}
-        Checkpoint(self.run_id, vars(self.progress), tensors).write(self.checkpoint)
+        Checkpoint(self.run_id, vars(self.progress), self.trainer.state()).write(self.checkpoint)
         self._last_checkpoint = time.perf_counter()
         self._seconds_aside += self._last_checkpoint - start
 
     def _resume(self) -> None:
         stored = Checkpoint.read(self.checkpoint, self.run_id)
-        restore(stored.tensors, self.trainer.model, self.trainer.optimizer)
-        self.trainer.losses = stored.tensors["losses"].to(self.device)
-        self.trainer.num_correct = stored.tensors["num_correct"].to(self.device)
+        self.trainer.restore(stored.tensors)
         self.progress = _Progress(**stored.progress)
         self.progress.resumed_at.append(self.progress.iteration)
 
@@ -267,7 +349,7 @@ class _Run:
             status=status,
             reason=reason,
             epochs=progress.epochs,
-            logits=None if evaluation is None else evaluation.logits.numpy(),
+            logits=None if evaluation is None else evaluation.logits.cpu().numpy(),
             seconds=progress.seconds,
             images_per_second=progress.timed_images / progress.timed_seconds
             if progress.timed_images
@@ -278,4 +360,6 @@ class _Run:
             weights_sha256=weights_sha256(self.trainer.model),
             trajectory_sha256=progress.trajectory_sha256,
             resumed_at=progress.resumed_at,
+            engine=self.trainer.engine,
+            engine_note=self.trainer.engine_note,
         )

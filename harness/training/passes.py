@@ -43,5 +43,15 @@ class Passes:
         return [after - before for before, after in itertools.pairwise(positions)]
 
     @property
+    def longest_epoch(self) -> int:
+        """Mini-batches of the longest epoch."""
+        return self._batches_per_pass
+
+    @property
+    def all_sizes(self) -> set[int]:
+        """Every number of images that a mini-batch can have."""
+        return set(self.sizes(0, self._batches_per_pass))
+
+    @property
     def _batches_per_pass(self) -> int:
         return -(-self.num_images // self.batch_size)

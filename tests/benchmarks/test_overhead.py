@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from harness import allocator, data
 from harness.config import Precision, RunSpec, load_recipe
 from harness.models import find
+from harness.training.batches import DeviceImages
 from harness.training.device import autocast, configure, has_native_bf16, memory_format
 from harness.training.initialization import build_model
 from harness.training.loop import train
@@ -38,6 +39,12 @@ def spec_of(num_iterations):
 class Nobody:
     """Listens to nothing."""
 
+    def noted(self, text):
+        pass
+
+    def should_stop(self):
+        return False
+
     def started(self, iteration, num_iterations):
         pass
 
@@ -53,7 +60,9 @@ def seconds(tmp_path_factory):
     allocator.configure()  # as in every worker
     configure(CPU, PRECISION, torch.get_num_threads())
     images = data.load("cifar10")
-    trainer = Trainer(spec_of(100_000), images, CPU)
+    recipe = spec_of(1).recipe
+    on_device = DeviceImages(images, recipe.augmentation, recipe.normalization, CPU)
+    trainer = Trainer(spec_of(100_000), on_device, CPU)
 
     def bare():
         """Nothing but the operations: mini-batches are there, the learning rate stays."""
@@ -91,16 +100,15 @@ def seconds(tmp_path_factory):
             checkpoint=tmp_path_factory.getbasetemp() / "never.safetensors",
             checkpoint_seconds=math.inf,
             listener=Nobody(),
-            should_stop=lambda: False,
         )
 
     def updates():
-        fresh = Trainer(spec_of(NUM_ITERATIONS), images, CPU)
+        fresh = Trainer(spec_of(NUM_ITERATIONS), on_device, CPU)
         for _ in fresh.updates(0, NUM_ITERATIONS):
             pass
 
     def building():
-        Trainer(spec_of(NUM_ITERATIONS), images, CPU)
+        Trainer(spec_of(NUM_ITERATIONS), on_device, CPU)
 
     subjects = {"bare loop": bare, "trainer": updates, "building a trainer": building, "run": whole}
     return in_turn(subjects | {"evaluation": trainer.evaluate}, num_rounds=3)

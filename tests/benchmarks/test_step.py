@@ -9,6 +9,7 @@ from harness import data
 from harness.config import Precision, RunSpec, load_recipe
 from harness.errors import ModelError
 from harness.models import find
+from harness.training.batches import DeviceImages
 from harness.training.device import configure, has_native_bf16
 from harness.training.trainer import Trainer
 
@@ -38,7 +39,8 @@ def time_updates(benchmark, model, *, batch_size=128):
     configure(CPU, PRECISION, num_threads)
     recipe = load_recipe("short").model_copy(update={"batch_size": batch_size, "epochs": 1000.0})
     spec = RunSpec(model=model, recipe=recipe, iterations=10_000, seed=0, precision=PRECISION, data="cifar10")
-    trainer = Trainer(spec, data.load("cifar10"), CPU)
+    images = DeviceImages(data.load("cifar10"), recipe.augmentation, recipe.normalization, CPU)
+    trainer = Trainer(spec, images, CPU)
     updates = trainer.updates(0, trainer.epoch(0)[1])
     benchmark.extra_info.update(images=batch_size, precision=PRECISION.value)
     benchmark.pedantic(lambda: next(updates), warmup_rounds=3, rounds=math.ceil(1500 / batch_size))

@@ -7,8 +7,10 @@ import torch
 from safetensors.torch import load_file, save
 from torch import nn
 
+from harness.config import Sgd
 from harness.errors import CheckpointError
 from harness.training.checkpoint import Checkpoint, capture, iterations_done, restore
+from harness.training.optimizer import make_optimizer
 
 PROGRESS = {"iteration": 7, "seconds": 0.1, "epochs": [{"train_loss": 0.1 + 0.2, "epoch": 0}], "note": "ä"}
 
@@ -26,7 +28,7 @@ def training():
         torch.manual_seed(seed)
         model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
         model = model.to(memory_format=torch.channels_last)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=momentum, fused=True)
+        optimizer = make_optimizer(Sgd(learning_rate=0.01, momentum=momentum), list(model.parameters()))
         step(model, optimizer, num_steps)
         return model, optimizer
 

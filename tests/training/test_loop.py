@@ -40,6 +40,9 @@ class Ear:
     iterations: list = field(default_factory=list)
     rows: list = field(default_factory=list)
 
+    def noted(self, text):
+        raise AssertionError(text)
+
     def started(self, iteration, num_iterations):
         self.starts.append((iteration, num_iterations))
 
@@ -79,7 +82,6 @@ class Trainer:
             checkpoint=self.checkpoint,
             checkpoint_seconds=checkpoint_seconds,
             listener=ear,
-            should_stop=ear.should_stop,
         )
 
     def once(self, spec):
