@@ -267,8 +267,8 @@ class RunSpec(_Model):
 
     @property
     def label(self) -> str:
-        """Short name for people, e.g. ``resnet20/short/seed 0``."""
-        return f"{self.model}/{self.recipe.name}/seed {self.seed}"
+        """Short name for people, e.g. ``resnet20/short/bf16/seed 0``."""
+        return f"{self.model}/{self.recipe.name}/{self.precision.value}/seed {self.seed}"
 
 
 _PrecisionName = Literal["fp32", "tf32", "bf16", "auto"]

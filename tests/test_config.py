@@ -332,7 +332,7 @@ def test_spec_digest_of_one_run_never_changes(make_spec):
 def test_spec_digest_does_not_depend_on_names_and_texts(make_spec):
     other = make_spec(recipe={"name": "other", "summary": "another sentence", "source": "elsewhere"})
     assert other.sha256 == make_spec().sha256
-    assert other.label == "resnet20/other/seed 0"
+    assert other.label == "resnet20/other/fp32/seed 0"
 
 
 def test_spec_digest_takes_equal_lengths_for_equal(make_spec):

@@ -49,7 +49,7 @@ def test_a_pipe_gets_a_line_per_epoch_with_the_time_left(clock, make_run, capsys
         make_run(1, 100.0),
         make_run(2, 0.0, "completed"),
     )
-    with observe_runs([run, waiting, done], num_workers=1) as observe:
+    with observe_runs([run, waiting, done], num_lanes=1) as observe:
         observe(job, Started(0, 10))
         clock(20.0)
         observe(job, EpochEnded(ROW))
@@ -58,8 +58,8 @@ def test_a_pipe_gets_a_line_per_epoch_with_the_time_left(clock, make_run, capsys
     lines = capsys.readouterr().err.splitlines()
     # 5 of 10 iterations in 20 s: 20 s are left of it, and the run behind it will be faster than thought alike
     assert lines == [
-        "resnet20/tiny/seed 0: 5/10  train error 50.0%  test error 25.0%  1,000 images/s  all done in ~1 min 00 s",
-        "resnet20/tiny/seed 0: completed (1/2), test accuracy 75.00%",
+        "resnet20/tiny/fp32/seed 0: 5/10  train error 50.0%  test error 25.0%  1,000 images/s  all done in ~1 min 00 s",
+        "resnet20/tiny/fp32/seed 0: completed (1/2), test accuracy 75.00%",
     ]
 
 
@@ -87,11 +87,11 @@ def test_a_resumed_run_is_judged_by_what_it_did_since(clock, make_run):
 
 def test_ends_are_told_with_their_reasons(clock, make_run, capsys):
     (run, job), (other, other_job) = make_run(0, 1.0), make_run(1, 1.0)
-    with observe_runs([run, other], num_workers=1) as observe:
+    with observe_runs([run, other], num_lanes=1) as observe:
         observe(job, Ended("failed", "KeyError: [x]", traceback="Traceback [y]"))
         observe(other_job, Ended("interrupted"))
     assert capsys.readouterr().err.splitlines() == [
         "Traceback [y]",
-        "resnet20/tiny/seed 0: failed (1/2): KeyError: [x]",
-        "resnet20/tiny/seed 1: interrupted; what it had done is kept",
+        "resnet20/tiny/fp32/seed 0: failed (1/2): KeyError: [x]",
+        "resnet20/tiny/fp32/seed 1: interrupted; what it had done is kept",
     ]

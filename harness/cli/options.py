@@ -38,6 +38,8 @@ DEFAULT_RESULTS = Path("results")
 EXIT_SOME_FAILED = 4
 MAX_SEED = 2**63 - 1
 MAX_SEEDS = 100_000
+MAX_RUNS_AT_ONCE = 32
+"""Torch has so many CUDA streams; beyond, runs would share one."""
 
 
 def numbers(text: str) -> list[int]:
@@ -92,7 +94,9 @@ Workers = Annotated[
 AtOnce = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Runs that a process trains at once on a GPU. Default: up to 10, as its memory allows."
+        min=1,
+        max=MAX_RUNS_AT_ONCE,
+        help="Runs that a process trains at once on a GPU. Default: up to 10, as its memory allows.",
     ),
 ]
 Eager = Annotated[
@@ -116,6 +120,6 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 ExperimentName = Annotated[
     str | None,
     typer.Argument(
-        help="smoke, quick, compare, paper, or a TOML file. Default: paper where there is CUDA, else quick."
+        help="smoke, quick, compare, precision, paper, or a TOML file. Default: paper where there is CUDA, else quick."
     ),
 ]

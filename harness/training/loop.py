@@ -182,16 +182,23 @@ def train_in_turns(
     """
 
     def turns() -> Turns:
-        run = _Run(
-            spec,
-            images,
-            device,
-            run_id=run_id,
-            checkpoint=checkpoint,
-            checkpoint_seconds=checkpoint_seconds,
-            listener=listener,
-        )
-        run.prepare(eager=eager, in_company=in_company)
+        try:
+            run = _Run(
+                spec,
+                images,
+                device,
+                run_id=run_id,
+                checkpoint=checkpoint,
+                checkpoint_seconds=checkpoint_seconds,
+                listener=listener,
+                eager=eager,
+            )
+        except torch.OutOfMemoryError as error:
+            if in_company:
+                raise CompanyError("beside the others there is not enough memory on the device") from error
+            raise
+        if in_company and run.trainer.draws:
+            raise CompanyError("its network draws random numbers, from a generator that all would share")
         yield
         return (yield from run.to_end())
 
@@ -211,6 +218,7 @@ class _Run:
         checkpoint: Path,
         checkpoint_seconds: float,
         listener: Listener,
+        eager: bool,
     ) -> None:
         self.spec, self.device, self.run_id, self.listener = spec, device, run_id, listener
         self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
@@ -220,23 +228,9 @@ class _Run:
         self.progress.trajectory_sha256 = self.progress.initial_weights_sha256
         if checkpoint.exists():
             self._resume()
-
-    def prepare(self, *, eager: bool, in_company: bool) -> None:
-        """Make the trainer as fast as it can be.
-
-        Raises:
-            CompanyError: it must be trained alone.
-        """
-        try:
-            self.trainer.prepare(eager=eager)
-        except torch.OutOfMemoryError as error:
-            if in_company:
-                raise CompanyError("no memory is left on the device beside the others") from error
-            raise
-        if in_company and self.trainer.draws:
-            raise CompanyError("the network draws random numbers, from a generator that all would share")
+        self.trainer.prepare(eager=eager)
         if not eager and self.trainer.engine_note is not None:
-            self.listener.noted(f"is trained without a CUDA graph, more slowly: {self.trainer.engine_note}")
+            listener.noted(f"its updates are no CUDA graph, and slower: {self.trainer.engine_note}")
 
     def to_end(self) -> Turns:
         """Train what is left."""

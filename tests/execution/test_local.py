@@ -10,8 +10,9 @@ import sys
 import pytest
 from filelock import FileLock
 
+from harness.config import Precision
 from harness.execution.local import execute
-from harness.execution.worker import Advanced, Ended, EpochEnded, Started
+from harness.execution.worker import Advanced, Ended, EpochEnded, PutBack, Started
 from harness.records import Store
 
 
@@ -19,8 +20,10 @@ from harness.records import Store
 def run_jobs(make_environment):
     """A function that runs jobs and returns how they ended."""
 
-    def run(*jobs, num_workers=1, observer=lambda job, event: None):
-        return execute(jobs, make_environment(), num_workers=num_workers, observer=observer)
+    def run(*jobs, num_workers=1, runs_at_once=1, observer=lambda job, event: None):
+        return execute(
+            jobs, make_environment(), num_workers=num_workers, runs_at_once=runs_at_once, observer=observer
+        )
 
     return run
 
@@ -163,3 +166,112 @@ def test_the_second_signal_kills_and_breaks_no_file(run_jobs, make_job, long_rec
     assert execution.ended[job.run_id].status == "interrupted"
     assert recorded(job) is None
     assert run_jobs(job).ended[job.run_id].status == "completed"
+
+
+BITS = ("weights_sha256", "trajectory_sha256", "test_accuracy", "test_loss", "train_loss")
+
+
+def bits(job):
+    return [recorded(job)[column] for column in BITS]
+
+
+def test_runs_of_one_process_give_the_bits_that_they_give_alone(run_jobs, make_job) -> None:
+    def jobs(results):
+        return [
+            make_job(results=results, seed=0),
+            make_job(results=results, seed=1),
+            make_job(results=results, model="plain20", iterations=3),
+            make_job(results=results, precision=Precision.BF16),  # a process has one precision
+        ]
+
+    together, alone = jobs("together"), jobs("alone")
+    execution = run_jobs(*together, runs_at_once=3)
+    assert {ended.status for ended in execution.ended.values()} == {"completed"}
+    run_jobs(*alone)
+    assert [bits(job) for job in together] == [bits(job) for job in alone]
+    assert [recorded(job)["runs_at_once"] for job in together] == [3, 3, 3, 1]
+    assert {recorded(job)["runs_at_once"] for job in alone} == {1}
+    assert {recorded(job)["engine"] for job in together} == {"eager"}
+
+
+def test_a_run_that_raises_leaves_the_others_of_its_process_alone(run_jobs, make_job) -> None:
+    broken, sound = make_job(seed=1), make_job(iterations=2)
+    checkpoint = Store(broken.results).checkpoint(broken.run_id)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"no checkpoint")
+    execution = run_jobs(broken, sound, runs_at_once=2)
+    assert execution.ended[sound.run_id].status == "completed"
+    assert "remove it to start the run afresh" in recorded(broken)["reason"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_all_runs_of_a_killed_process_are_recorded_and_the_next_start_gives_the_same_bits(
+    run_jobs, make_job, long_recipe
+) -> None:
+    def jobs(results):
+        return [
+            make_job(results=results, recipe=long_recipe, checkpoint_seconds=0.0, seed=seed)
+            for seed in (0, 1)
+        ]
+
+    killed, whole = jobs("killed"), jobs("whole")
+
+    def kill_in_mid_run(job, event) -> None:
+        if job is killed[1] and isinstance(event, Advanced) and event.iteration > 3:
+            for process in multiprocessing.active_children():
+                process.kill()
+
+    execution = run_jobs(*killed, runs_at_once=2, observer=kill_in_mid_run)
+    assert [execution.ended[job.run_id].status for job in killed] == ["failed", "failed"]
+    assert [recorded(job)["status"] for job in killed] == ["failed", "failed"]
+    run_jobs(*killed, runs_at_once=2)
+    run_jobs(*whole)
+    assert [bits(job) for job in killed] == [bits(job) for job in whole]
+    assert [len(recorded(job)["resumed_at"]) for job in killed] == [1, 1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX has them")
+def test_a_signal_drains_all_runs_of_a_process(run_jobs, make_job, long_recipe) -> None:
+    jobs = [make_job(recipe=long_recipe, seed=seed) for seed in (0, 1)]
+
+    def interrupt(_job, _event) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    execution = run_jobs(*jobs, runs_at_once=2, observer=_once(interrupt))
+    assert [execution.ended[job.run_id].status for job in jobs] == ["interrupted", "interrupted"]
+    assert all(Store(job.results).checkpoint(job.run_id).exists() for job in jobs)
+
+
+SHORT_OF_MEMORY = """\
+from pathlib import Path
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3072, 10)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+    def to(self, *args, **kwargs):
+        if not Path("tried").exists():
+            Path("tried").touch()
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
+        return super().to(*args, **kwargs)
+"""
+
+
+def test_a_run_that_finds_no_memory_beside_others_is_trained_alone(run_jobs, make_job, write_module) -> None:
+    write_module(SHORT_OF_MEMORY)
+    jobs = [make_job(seed=1), make_job(model="mynet:Net"), make_job(seed=2)]
+    put_back = []
+
+    def observe(job, event) -> None:
+        if isinstance(event, PutBack):
+            put_back.append((job, event.reason))
+
+    execution = run_jobs(*jobs, runs_at_once=3, observer=observe)
+    assert put_back == [(jobs[1], "beside the others there is not enough memory on the device")]
+    assert {ended.status for ended in execution.ended.values()} == {"completed"}
+    assert [recorded(job)["runs_at_once"] for job in jobs] == [2, 1, 2]

@@ -1,0 +1,185 @@
+"""Runs that are trained in turn in one process."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from harness.config import Precision
+from harness.errors import CompanyError, InterruptedRunError
+from harness.training.batches import DeviceImages
+from harness.training.device import configure, mark, on_own_stream, seconds_between
+from harness.training.loop import train, train_in_turns
+
+
+class Ear:
+    """Tells a run to stop after an iteration."""
+
+    def __init__(self, stop_at=None):
+        self.stop_at, self.iteration, self.began = stop_at, 0, False
+
+    def noted(self, text):
+        raise AssertionError(text)
+
+    def started(self, iteration, num_iterations):
+        self.began = True
+
+    def advanced(self, iteration):
+        self.iteration = iteration
+
+    def epoch_ended(self, row):
+        pass
+
+    def should_stop(self):
+        return self.stop_at is not None and self.iteration >= self.stop_at
+
+
+@pytest.fixture
+def alone(small_set, cpu, tmp_path):
+    """A function that trains a run by itself."""
+
+    def run(spec):
+        configure(cpu, spec.precision, num_threads=1)
+        return train(
+            spec,
+            small_set,
+            cpu,
+            run_id="alone",
+            checkpoint=tmp_path / "alone.safetensors",
+            checkpoint_seconds=math.inf,
+            listener=Ear(),
+        )
+
+    return run
+
+
+@pytest.fixture
+def begin(small_set, cpu, tmp_path):
+    """A function that begins a run to be trained in turn with others."""
+    shared = {}
+
+    def run(spec, ear=None, *, in_company=True):
+        configure(cpu, spec.precision, num_threads=1)
+        recipe = spec.recipe
+        key = recipe.augmentation, recipe.normalization
+        if key not in shared:
+            shared[key] = DeviceImages(small_set, *key, cpu)
+        return train_in_turns(
+            spec,
+            shared[key],
+            cpu,
+            run_id=spec.sha256,
+            checkpoint=tmp_path / f"{spec.sha256}.safetensors",
+            checkpoint_seconds=math.inf,
+            listener=ear or Ear(),
+            eager=False,
+            in_company=in_company,
+        )
+
+    return run
+
+
+def in_turn(runs):
+    """Advance all until they end; their outcomes, or the errors that ended them."""
+    ends = {}
+    while len(ends) < len(runs):
+        for number, run in enumerate(runs):
+            if number not in ends:
+                try:
+                    next(run)
+                except StopIteration as end:
+                    ends[number] = end.value
+                except InterruptedRunError as error:
+                    ends[number] = error
+    return [ends[number] for number in range(len(runs))]
+
+
+def assert_same_bits(actual, expected):
+    assert actual.weights_sha256 == expected.weights_sha256
+    assert actual.trajectory_sha256 == expected.trajectory_sha256
+    assert np.array_equal(actual.logits, expected.logits)
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
+def test_each_gives_the_bits_that_it_gives_alone(make_spec, alone, begin, precision):
+    specs = [
+        make_spec(precision=precision),
+        make_spec(precision=precision, seed=1),
+        make_spec(precision=precision, model="plain20", iterations=7),
+        make_spec(precision=precision, seed=1, recipe={"last_batch": "keep", "batch_size": 25}),
+    ]
+    outcomes = in_turn([begin(spec) for spec in specs])
+    for outcome, spec in zip(outcomes, specs, strict=True):
+        assert_same_bits(outcome, alone(spec))
+
+
+def test_stopped_in_company_each_goes_on_with_the_same_bits(make_spec, alone, begin):
+    specs = [make_spec(), make_spec(seed=1)]
+    stopped = in_turn([begin(specs[0], Ear(stop_at=3)), begin(specs[1], Ear(stop_at=6))])
+    assert [str(end).rpartition(" ")[2] for end in stopped] == ["3", "6"]
+    resumed = in_turn([begin(spec) for spec in specs])
+    for outcome, spec, iteration in zip(resumed, specs, (3, 6), strict=True):
+        assert outcome.resumed_at == [iteration]
+        assert_same_bits(outcome, alone(spec))
+
+
+def test_the_first_turn_ends_before_training_begins(make_spec, begin):
+    ear = Ear()
+    run = begin(make_spec(), ear)
+    next(run)
+    assert not ear.began
+    next(run)
+    assert (ear.began, ear.iteration) == (True, 1)
+
+
+OUT_OF_MEMORY = """\
+import torch
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(3072, 10)
+
+    def forward(self, x):
+        return self.linear(x.flatten(1))
+
+    def to(self, *args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB")
+"""
+
+
+def test_a_run_that_finds_no_memory_beside_others_must_be_alone(make_spec, begin, write_module):
+    write_module(OUT_OF_MEMORY)
+    spec = make_spec(model="mynet:Net")
+    with pytest.raises(CompanyError, match="not enough memory on the device"):
+        next(begin(spec))
+
+
+def test_alone_it_says_how_much_it_lacks(make_spec, begin, write_module):
+    write_module(OUT_OF_MEMORY)
+    with pytest.raises(torch.OutOfMemoryError, match=r"9\.00 GiB"):
+        next(begin(make_spec(model="mynet:Net"), in_company=False))
+
+
+def test_turns_on_a_stream_pass_on_their_result_and_their_errors(cpu):
+    def turns(error=None):
+        yield
+        yield
+        if error:
+            raise error
+        return 7
+
+    run = on_own_stream(turns(), cpu)
+    assert [next(run), next(run)] == [None, None]
+    with pytest.raises(StopIteration) as end:
+        next(run)
+    assert end.value.value == 7
+    with pytest.raises(KeyError):
+        list(on_own_stream(turns(KeyError()), cpu))
+
+
+def test_time_between_marks_is_positive_and_adds_up(cpu):
+    first, second, third = (mark(cpu) for _ in range(3))
+    parts = seconds_between(first, second) + seconds_between(second, third)
+    assert 0 <= parts == pytest.approx(seconds_between(first, third))
