@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.analysis.paired import PairedDifference, precision_differences
 from harness.analysis.summary import Group, Spread, count_repeated, summarize
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "new_table",
     "print_audits",
     "print_benchmarks",
+    "print_differences",
     "print_identities",
     "print_json",
     "print_plan",
@@ -146,6 +148,7 @@ def print_report(
     """
     stdout.print()
     print_summary(summarize(runs))
+    print_differences(precision_differences(runs))
     if any(run["data"] == "synthetic" for run in runs):
         stdout.print("These are made-up images: the accuracies say nothing about any network.")
     else:
@@ -185,6 +188,35 @@ def print_summary(groups: Sequence[Group]) -> None:
             ", ".join(notes),
         )
     stdout.print(table)
+
+
+def print_differences(differences: Sequence[PairedDifference]) -> None:
+    """Table of what other precisions do to the test accuracy; nothing where there is none to compare."""
+    if not differences:
+        return
+    table = new_table(
+        *("model", "recipe", "precision", "n", "mean", "sd", "95 % interval", "speed ratio"),
+        title="Difference of test accuracy to float32, paired by seed, percentage points",
+    )
+    for difference in differences:
+        interval = difference.interval
+        table.add_row(
+            difference.model,
+            difference.recipe,
+            difference.precision,
+            str(difference.n),
+            _points(difference.mean),
+            "-" if difference.sd is None else f"{100 * difference.sd:.2f}",
+            "-" if interval is None else " .. ".join(_points(bound) for bound in interval),
+            "-" if difference.speed_ratio is None else f"{difference.speed_ratio:.2f}",
+        )
+    stdout.print()
+    stdout.print(table)
+
+
+def _points(fraction: float) -> str:
+    """Percentage points with their sign; what rounds to nothing has none of its own."""
+    return f"{100 * fraction:+z.2f}"
 
 
 def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
@@ -317,6 +349,8 @@ _NUMERIC = {
     "n",
     "mean",
     "sd",
+    "95 % interval",
+    "speed ratio",
     "images/s",
     "time a run",
     "test accuracy",

@@ -3,10 +3,11 @@
 import json
 import sys
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 
-from harness.console import duration, print_json, this_program
+from harness.console import duration, print_json, print_report, this_program
 
 
 @pytest.mark.parametrize(
@@ -47,3 +48,77 @@ def test_program_of_a_nox_session_is_named_by_its_path(monkeypatch, tmp_path):
     monkeypatch.setenv("NOX_CURRENT_SESSION", "reproduce")
     monkeypatch.setattr(sys, "argv", [str(tmp_path / ".nox" / "reproduce" / "bin" / "harness")])
     assert this_program() == ".nox/reproduce/bin/harness"
+
+
+@pytest.fixture
+def session(tmp_path):
+    """What a report needs of one."""
+    experiment = SimpleNamespace(shows="this.", shows_not="that.")
+    return SimpleNamespace(experiment=experiment, store=SimpleNamespace(root=tmp_path))
+
+
+@pytest.fixture
+def make_run():
+    """A function from changed columns to a completed run, as far as a report reads it."""
+
+    def make(**changes):
+        row = {
+            "model": "resnet20",
+            "recipe": "short",
+            "iterations": 1563,
+            "batch_size": 128,
+            "shortened": False,
+            "precision": "fp32",
+            "data": "cifar10",
+            "device_name": "Some CPU",
+            "threads": 1,
+            "seed": 0,
+            "status": "completed",
+            "test_accuracy": 0.9,
+            "images_per_second": 1000.0,
+            "seconds": 60.0,
+            "environment_sha256": "e",
+            "weights_sha256": "w",
+        } | changes
+        asked = ("model", "recipe", "seed", "precision", "data")
+        return {"spec": json.dumps({name: row[name] for name in asked}), "spec_sha256": "s"} | row
+
+    return make
+
+
+DIFFERENCE = "Difference of test accuracy to float32, paired by seed, percentage points"
+
+
+def test_report_states_what_another_precision_costs_and_gains(capsys, session, make_run):
+    runs = [
+        make_run(seed=0, test_accuracy=0.8231),
+        make_run(seed=1, test_accuracy=0.8302),
+        make_run(seed=0, test_accuracy=0.8225, precision="bf16", images_per_second=1500.0),
+        make_run(seed=1, test_accuracy=0.8310, precision="bf16", images_per_second=1600.0),
+        make_run(seed=1, test_accuracy=0.8302, precision="tf32", images_per_second=None),
+    ]
+    print_report(session, runs, [])
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index(DIFFERENCE)
+    columns, *rows = (line.split() for line in lines[start + 1 : start + 4])
+    assert " ".join(columns) == "model recipe precision n mean sd 95 % interval speed ratio"
+    # -6 and 8 of 10,000 images; 0.07 * 12.706 = 0.889
+    assert rows == [
+        ["resnet20", "short", "bf16", "2", "+0.01", "0.10", "-0.88", "..", "+0.90", "1.55"],
+        ["resnet20", "short", "tf32", "1", "+0.00", "-", "-", "-"],
+    ]
+    assert lines[start - 1] == ""
+    assert lines[start + 4] == "This shows this."
+
+
+def test_report_of_one_precision_compares_none(capsys, session, make_run):
+    print_report(session, [make_run(seed=0), make_run(seed=1)], [])
+    out = capsys.readouterr().out
+    assert "Test accuracy after the last iteration" in out
+    assert "Difference" not in out
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_sign_of_its_own(capsys, session, make_run):
+    runs = [make_run(test_accuracy=0.5), make_run(test_accuracy=0.49999, precision="bf16")]
+    print_report(session, runs, [])
+    assert "-0.00" not in capsys.readouterr().out
