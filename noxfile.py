@@ -38,6 +38,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need a CUDA device, and say so where there is none; arguments after -- go to pytest."""
+    install(session)
+    session.run("pytest", "tests/gpu", "-m", "gpu", *session.posargs)
+
+
+@nox.session
 def benchmarks(session: nox.Session) -> None:
     """Time the harness beside what people run today, and record it; arguments after -- go to pytest."""
     install(session)

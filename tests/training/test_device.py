@@ -124,6 +124,15 @@ def test_configuring_sets_threads_and_determinism(cpu, monkeypatch):
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
+def test_determinism_can_be_turned_off_to_measure_what_it_costs(cpu):
+    configure(cpu, Precision.FP32, num_threads=1, deterministic=False)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.backends.cudnn.benchmark
+    configure(cpu, Precision.FP32, num_threads=1)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.backends.cudnn.benchmark
+
+
 def test_a_cublas_workspace_of_the_users_own_is_kept(cpu, monkeypatch):
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
     configure(cpu, Precision.FP32, num_threads=1)

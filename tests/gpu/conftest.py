@@ -1,0 +1,161 @@
+"""Tests that need a CUDA device; `nox -s gpu` runs them. Elsewhere they are skipped."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.data import synthetic
+from harness.training.batches import DeviceImages
+from harness.training.device import configure, on_own_stream
+from harness.training.loop import train_in_turns
+from harness.training.trainer import Trainer
+
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items):
+    here = [item for item in items if HERE in item.path.parents]
+    for item in here:
+        item.add_marker(pytest.mark.gpu)
+        if not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="there is no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def gpu():
+    return torch.device("cuda", 0)
+
+
+@pytest.fixture(scope="session")
+def small_set():
+    """1,000 training and 500 test images: mini-batches of 64 make epochs of 15 and 16, and the last may have 40."""
+    return synthetic(1000, 500)
+
+
+@pytest.fixture
+def make_gpu_spec(make_spec):
+    """A function from changed fields to a run of 40 mini-batches of 64 images."""
+
+    def make(**changes):
+        recipe = {"batch_size": 64, "iterations": 40} | changes.pop("recipe", {})
+        return make_spec(recipe=recipe, **changes)
+
+    return make
+
+
+@pytest.fixture
+def on_gpu(small_set, gpu):
+    """A function from a run to its images on the GPU; the process is configured for it."""
+
+    def load(spec):
+        configure(gpu, spec.precision, num_threads=1)
+        return DeviceImages(small_set, spec.recipe.augmentation, spec.recipe.normalization, gpu)
+
+    return load
+
+
+@pytest.fixture
+def run_turns(gpu):
+    """A function that does all turns of a generator function's, on a stream of their own, and returns their result."""
+
+    def run(function):
+        turns = on_own_stream(function(), gpu)
+        while True:
+            try:
+                next(turns)
+            except StopIteration as end:
+                return end.value
+
+    return run
+
+
+@pytest.fixture
+def trained(on_gpu, gpu, run_turns):
+    """A function that trains a run up to an iteration: the trainer, and its weights."""
+
+    def train(spec, stop, *, eager=False):
+        images = on_gpu(spec)
+
+        def turns():
+            trainer = Trainer(spec, images, gpu)
+            trainer.prepare(eager=eager)
+            start = 0
+            while start < stop:
+                end = min(trainer.epoch(start)[1], stop)
+                for _ in trainer.updates(start, end):
+                    yield
+                start = end
+            return trainer, [tensor.cpu() for tensor in trainer.model.state_dict().values()]
+
+        return run_turns(turns)
+
+    return train
+
+
+class Ear:
+    """Listens to a run, and tells it to stop after an iteration."""
+
+    def __init__(self, stop_at=None):
+        self.stop_at, self.iteration, self.notes = stop_at, 0, []
+
+    def noted(self, text):
+        self.notes.append(text)
+
+    def started(self, iteration, num_iterations):
+        pass
+
+    def advanced(self, iteration):
+        self.iteration = iteration
+
+    def epoch_ended(self, row):
+        pass
+
+    def should_stop(self):
+        return self.stop_at is not None and self.iteration >= self.stop_at
+
+
+@pytest.fixture
+def begin(on_gpu, gpu, tmp_path):
+    """A function that begins a run."""
+
+    def run(spec, ear=None, *, eager=False, in_company=False):
+        return train_in_turns(
+            spec,
+            on_gpu(spec),
+            gpu,
+            run_id=spec.sha256,
+            checkpoint=tmp_path / f"{spec.sha256}.safetensors",
+            checkpoint_seconds=math.inf,
+            listener=ear or Ear(),
+            eager=eager,
+            in_company=in_company,
+        )
+
+    return run
+
+
+@pytest.fixture
+def in_turn():
+    """A function that advances runs in turn until they end: their outcomes, or the errors that ended them."""
+
+    def advance(*runs):
+        ends = {}
+        while len(ends) < len(runs):
+            for number, run in enumerate(runs):
+                if number not in ends:
+                    try:
+                        next(run)
+                    except StopIteration as end:
+                        ends[number] = end.value
+                    except Exception as error:  # noqa: BLE001 - looked at by the test
+                        ends[number] = error
+        return [ends[number] for number in range(len(runs))]
+
+    return advance
+
+
+@pytest.fixture
+def ear():
+    return Ear
