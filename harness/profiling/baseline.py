@@ -71,6 +71,8 @@ class BaselineLoop:
     ) -> None:
         self.model = model.to(device).train()
         self.device = device
+        if device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # as both have it
         with warnings.catch_warnings():
             # as many loaders as the references have, however few cores there are
             warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)

@@ -1,4 +1,4 @@
-"""One update of each implementation, and how it grows with depth and with the size of the mini-batch."""
+"""One update of each implementation, and how it grows with depth and with the size of the mini-batch; on a GPU if any."""
 
 import math
 
@@ -10,11 +10,18 @@ from harness.config import Precision, RunSpec, load_recipe
 from harness.errors import ModelError
 from harness.models import find
 from harness.training.batches import DeviceImages
-from harness.training.device import configure, has_native_bf16
+from harness.training.device import (
+    configure,
+    has_native_bf16,
+    on_own_stream,
+    resolve_device,
+    synchronize,
+)
 from harness.training.trainer import Trainer
 
-CPU = torch.device("cpu")
-PRECISION = Precision.BF16 if has_native_bf16(CPU) else Precision.FP32
+DEVICE = resolve_device("auto")
+PRECISION = Precision.BF16 if has_native_bf16(DEVICE) else Precision.FP32
+NUM_IMAGES = 15_000 if DEVICE.type == "cuda" else 1500
 IMPLEMENTATIONS = (
     "resnet20",
     "plain20",
@@ -35,15 +42,21 @@ def time_updates(benchmark, model, *, batch_size=128):
         find(model).build()
     except ModelError as error:
         pytest.skip(str(error))
-    num_threads = torch.get_num_threads()
-    configure(CPU, PRECISION, num_threads)
+    configure(DEVICE, PRECISION, torch.get_num_threads())
     recipe = load_recipe("short").model_copy(update={"batch_size": batch_size, "epochs": 1000.0})
     spec = RunSpec(model=model, recipe=recipe, iterations=10_000, seed=0, precision=PRECISION, data="cifar10")
-    images = DeviceImages(data.load("cifar10"), recipe.augmentation, recipe.normalization, CPU)
-    trainer = Trainer(spec, images, CPU)
-    updates = trainer.updates(0, trainer.epoch(0)[1])
-    benchmark.extra_info.update(images=batch_size, precision=PRECISION.value)
-    benchmark.pedantic(lambda: next(updates), warmup_rounds=3, rounds=math.ceil(1500 / batch_size))
+    images = DeviceImages(data.load("cifar10"), recipe.augmentation, recipe.normalization, DEVICE)
+
+    def updates():
+        trainer = Trainer(spec, images, DEVICE)
+        trainer.prepare()
+        for _ in trainer.updates(0, trainer.epoch(0)[1]):
+            synchronize(DEVICE)
+            yield
+
+    turns = on_own_stream(updates(), DEVICE)
+    benchmark.extra_info.update(images=batch_size, device=DEVICE.type, precision=PRECISION.value)
+    benchmark.pedantic(lambda: next(turns), warmup_rounds=3, rounds=math.ceil(NUM_IMAGES / batch_size))
 
 
 @pytest.mark.benchmark(group="one update, 128 images, by implementation")
