@@ -14,7 +14,8 @@ from harness.training.device import autocast
 
 __all__ = ["Evaluation", "evaluate"]
 
-BATCH_SIZE = 1000
+BATCH_SIZE = 250
+"""Of larger ones the activations fit no cache; the logits are the same, the time 15 % longer in float32."""
 BATCH_SIZE_ON_CUDA = 5000
 
 

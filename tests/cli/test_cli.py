@@ -47,6 +47,7 @@ def test_version_goes_to_stdout(harness: Harness) -> None:
         (["plan", "smoke", "--device", "tpu"], "no device named 'tpu'"),
         (["plan", "smoke", "--device", "cpu", "--precision", "tf32"], "'tf32' exists on CUDA only"),
         (["plan", "smoke", "--precision", "fp8"], "no precision named 'fp8'"),
+        (["plan", "smoke", "--device", "cpu", "--at-once", "2"], "on 'cpu' a process trains one run"),
         (["plan", "smoke", "--iterations", "2000"], "more than the 1563 of recipe 'short'"),
         (["plan", "smoke", "--data", "cifra10"], "--data 'cifra10': neither cifar10, nor synthetic"),
         (["run", "--model", "resnet20", "--recipe", "shrt"], "no recipe named 'shrt'; did you mean short"),
@@ -292,11 +293,13 @@ def test_a_signal_leaves_a_run_that_goes_on_with_the_same_bits(
 @pytest.mark.real_data
 def test_a_few_iterations_on_the_real_images(harness: Harness, tmp_path: Path) -> None:
     code, out, err = harness(
-        "run", "--model", "plain20", "--recipe", "short", "--iterations", 4, "--results", tmp_path, "--json"
-    )
+        "run", "--model", "plain20", "--recipe", "short", "--iterations", 4, "--device", "cpu", "--precision", "fp32",
+        "--results", tmp_path, "--json",
+    )  # fmt: skip
     assert code == 0, err
     row = json.loads(out)["runs"][0]
     assert (row["data"], row["shortened"], row["parameters"]) == ("cifar10", True, 269_722)
+    assert row["peak_memory_bytes"] is None or row["peak_memory_bytes"] < 2 * 2**30  # null on Windows
     predictions = Store(tmp_path).read("predictions")[0]
     assert len(predictions) == 10_000
     assert predictions.column("label").to_pylist()[:8] == [3, 8, 8, 0, 6, 6, 1, 6]
