@@ -28,13 +28,15 @@ __all__ = ["BaselineLoop"]
 class _PillowImages(Dataset[tuple[Tensor, int]]):
     """What torchvision's CIFAR-10 does with arrays: a PIL image for every item, then the transforms."""
 
-    def __init__(self, images: UInt8Array, labels: UInt8Array, normalization: Normalization) -> None:
+    def __init__(
+        self, images: UInt8Array, labels: UInt8Array, normalization: Normalization, *, augmented: bool
+    ) -> None:
         self.images = images.transpose(0, 2, 3, 1).copy()
         self.labels = labels
+        augmentation = [transforms.RandomHorizontalFlip(), transforms.RandomCrop(32, padding=4)]
         self.transform = transforms.Compose(
             [
-                transforms.RandomHorizontalFlip(),
-                transforms.RandomCrop(32, padding=4),
+                *(augmentation if augmented else []),
                 transforms.ToTensor(),
                 transforms.Normalize(normalization.mean, normalization.std),
             ]
@@ -73,16 +75,27 @@ class BaselineLoop:
         self.device = device
         if device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # as both have it
-        with warnings.catch_warnings():
-            # as many loaders as the references have, however few cores there are
-            warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-            self.loader = DataLoader(
-                _PillowImages(images.train_images, images.train_labels, normalization),
+
+        def load(dataset: _PillowImages, *, shuffle: bool) -> DataLoader[Any]:
+            return DataLoader(
+                dataset,
                 batch_size=batch_size,
-                shuffle=True,
+                shuffle=shuffle,
                 num_workers=num_workers,
                 pin_memory=device.type == "cuda",
                 persistent_workers=num_workers > 0,
+            )
+
+        with warnings.catch_warnings():
+            # as many loaders as the references have, however few cores there are
+            warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+            self.loader = load(
+                _PillowImages(images.train_images, images.train_labels, normalization, augmented=True),
+                shuffle=True,
+            )
+            self.test_loader = load(
+                _PillowImages(images.test_images, images.test_labels, normalization, augmented=False),
+                shuffle=False,
             )
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
         self._batches = self.batches()
@@ -110,3 +123,15 @@ class BaselineLoop:
             num_correct += int((logits.argmax(dim=1) == labels).sum().item())
             num_images += len(labels)
         return total_loss / num_images, num_correct / num_images
+
+    def evaluate(self) -> float:
+        """Accuracy on the test set, as the references find it after each epoch."""
+        self.model.eval()
+        num_correct, num_images = 0, 0
+        with torch.no_grad():
+            for batch in self.test_loader:
+                inputs, labels = (tensor.to(self.device) for tensor in batch)
+                num_correct += int((self.model(inputs).argmax(dim=1) == labels).sum().item())
+                num_images += len(labels)
+        self.model.train()
+        return num_correct / num_images
