@@ -37,6 +37,7 @@ __all__ = [
     "print_report",
     "print_runs",
     "say",
+    "seconds_for_people",
     "stderr",
     "stdout",
     "this_program",
@@ -324,7 +325,7 @@ def print_benchmarks(rows: Sequence[Mapping[str, Any]]) -> None:
             table.add_row(
                 escape(row["name"]),
                 *(
-                    _seconds(value)
+                    seconds_for_people(value)
                     for value in (median, min(row["round_seconds"]), max(row["round_seconds"]))
                 ),
                 str(len(row["round_seconds"])),
@@ -335,7 +336,8 @@ def print_benchmarks(rows: Sequence[Mapping[str, Any]]) -> None:
         stdout.print()
 
 
-def _seconds(value: float) -> str:
+def seconds_for_people(value: float) -> str:
+    """Time with three digits: ``1.23 s``, ``45.6 ms``, ``789 us``."""
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
         if value * factor >= 1:
             return f"{value * factor:.3g} {unit}"
@@ -358,6 +360,15 @@ _NUMERIC = {
     "parameters",
     "MACs",
     "claimed",
+    "batch",
+    "p95",
+    "p99",
+    "calls",
+    "of ceiling",
+    "peak MiB",
+    "of it network",
+    "then",
+    "now",
     "median",
     "from",
     "to",

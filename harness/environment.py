@@ -118,8 +118,9 @@ def capture(device: torch.device, *, num_threads: int, allocator: str) -> Enviro
     )
 
 
+@functools.cache
 def num_cores() -> int:
-    """Cores this process may use."""
+    """Cores this process may use; where threads are to be bound to cores, ask before torch binds this one."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux

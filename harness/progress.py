@@ -13,10 +13,15 @@ from harness.console import duration, stderr
 from harness.execution.plan import PlannedRun, makespan
 from harness.execution.worker import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
 
-__all__ = ["RunObserver", "observe_runs"]
+__all__ = ["RunObserver", "StepObserver", "observe_runs", "observe_steps"]
 
 RunObserver = Callable[[Job, Event], None]
 """Shows the events of runs."""
+
+StepObserver = Callable[[str, int, int], None]
+"""Shows what is being done, how much of it is done, and how much there is."""
+
+SECONDS_BETWEEN_LINES = 10.0
 
 
 @contextmanager
@@ -40,6 +45,38 @@ def observe_runs(planned: Sequence[PlannedRun], num_lanes: int) -> Iterator[RunO
             yield _Bars(progress, clock)
     else:
         yield _Lines(clock)
+
+
+@contextmanager
+def observe_steps() -> Iterator[StepObserver]:
+    """One live bar on a terminal, a line now and then elsewhere; both with the time that is left of a phase."""
+    started: dict[str, float] = {}
+    last_line = 0.0
+
+    def state(what: str, done: int, total: int) -> str:
+        elapsed = monotonic() - started.setdefault(what, monotonic())
+        left = f", about {duration(elapsed / done * (total - done))} left" if done else ""
+        return f"{what}: {done}/{total}{left}"
+
+    if stderr.is_terminal:
+        columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+        with Progress(*columns, console=stderr, refresh_per_second=4, transient=True) as progress:
+            task = progress.add_task("")
+
+            def show(what: str, done: int, total: int) -> None:
+                progress.update(task, description=state(what, done, total), completed=done, total=total)
+
+            yield show
+    else:
+
+        def print_line(what: str, done: int, total: int) -> None:
+            nonlocal last_line
+            text, is_new = state(what, done, total), done == 0
+            if is_new or monotonic() - last_line > SECONDS_BETWEEN_LINES:
+                last_line = monotonic()
+                stderr.print(text, markup=False)
+
+        yield print_line
 
 
 class _Clock:

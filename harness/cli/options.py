@@ -12,6 +12,7 @@ from harness.errors import UsageError
 __all__ = [
     "DEFAULT_CHECKPOINT_SECONDS",
     "DEFAULT_RESULTS",
+    "EXIT_OUT_OF_TOLERANCE",
     "EXIT_SOME_FAILED",
     "MAX_SEED",
     "AtOnce",
@@ -35,6 +36,7 @@ __all__ = [
 
 DEFAULT_CHECKPOINT_SECONDS = 120.0
 DEFAULT_RESULTS = Path("results")
+EXIT_OUT_OF_TOLERANCE = 3
 EXIT_SOME_FAILED = 4
 MAX_SEED = 2**63 - 1
 MAX_SEEDS = 100_000

@@ -199,6 +199,61 @@ _BENCHMARKS = pa.schema(
     ]
 )
 
+_PARAMETERS_OF_STAGE = pa.struct([("stage", _text), ("parameters", _int)])
+
+_PROFILES = pa.schema(
+    [
+        _required("session_id", _text),  # cells of one session were measured in turn
+        _required("model", _text),
+        _required("mode", _text),  # train: forward, backward, update; infer: forward
+        _required("batch_size", _int),
+        _required("precision", _text),
+        _required("model_source", _text),
+        _required("status", _text),  # measured, failed
+        pa.field("reason", _text),
+        pa.field("engine", _text),
+        # counted
+        pa.field("parameters", _int),
+        pa.field("parameters_total", _int),  # with frozen ones
+        pa.field("parameters_by_stage", pa.list_(_PARAMETERS_OF_STAGE)),  # by size of the layers' outputs
+        pa.field("macs", _int),
+        pa.field("weighted_layers", _int),
+        pa.field("activation_bytes_per_image", _int),  # that training keeps, in float32
+        # measured
+        _required("warmup_seconds", pa.list_(_float)),  # of each call before the first round
+        _required("round_seconds", pa.list_(pa.list_(_float))),  # of each call, by round
+        pa.field("peak_memory_bytes", _int),  # resident in the process on a CPU, allocated on CUDA
+        pa.field("base_memory_bytes", _int),  # of that, what was there before the network was
+        pa.field("reserved_memory_bytes", _int),  # by the allocator, on CUDA
+        pa.field("joules_per_image", _float),
+        pa.field("energy_source", _text),  # nvml, rapl
+        # of the machine, in the same session
+        _required(
+            "ceiling_flops", _float
+        ),  # operations per second of a large matrix product in this precision
+        _required("ceiling_copy_bytes", _float),  # read and written per second by a large copy
+        pa.field("flops_share", _float),  # of that, what the median call reaches; training is three passes
+        pa.field("others_share", _float),  # of the cores, what others took during the rounds
+        pa.field("busy", _bool),  # so much that the times are not to be trusted
+        _required("measured_at", pa.timestamp("us", tz="UTC")),
+        *_ENVIRONMENT,
+    ]
+)
+
+_OPERATORS = pa.schema(
+    [
+        _required("session_id", _text),
+        _required("model", _text),
+        _required("mode", _text),
+        _required("batch_size", _int),
+        _required("precision", _text),
+        _required("operator", _text),
+        _required("calls", _int),
+        _required("self_seconds", _float),
+        _required("share", _float),  # of all operators of the step
+    ]
+)
+
 _PYTHON_TYPES: Final[tuple[tuple[Callable[[pa.DataType], bool], Any], ...]] = (
     (pa.types.is_boolean, bool),
     (pa.types.is_integer, int),
@@ -213,6 +268,8 @@ KINDS: Final[dict[str, pa.Schema]] = {
     "identities": _IDENTITIES,
     "audits": _AUDITS,
     "benchmarks": _BENCHMARKS,
+    "profiles": _PROFILES,
+    "operators": _OPERATORS,
 }
 """Kind of record -> its schema. The first column names the record: it is the name of its file."""
 

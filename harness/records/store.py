@@ -31,6 +31,8 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     "identities": _ONE_ROW,
     "audits": _ONE_ROW,
     "benchmarks": {},
+    "profiles": {},
+    "operators": {},
     "epochs": {},
     "predictions": {"use_dictionary": ["run_id", "label"], "use_byte_stream_split": ["logits.list.element"]},
 }

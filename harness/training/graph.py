@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +33,7 @@ class Captured:
     """Whether the step draws random numbers from torch's generator, which all streams of a process share."""
 
 
-def capture(step: Callable[[], None], state: Sequence[Tensor]) -> Captured:
+def capture(step: Callable[[], None], state: Sequence[Tensor], *, pool: Any = None) -> Captured:
     """Capture a step on the present stream of the present device, which must not be the default stream.
 
     Afterwards it is as if no step had been made.
@@ -40,6 +41,8 @@ def capture(step: Callable[[], None], state: Sequence[Tensor]) -> Captured:
     Args:
         step: makes a step, without waiting for the device.
         state: all tensors that outlive a step and that it changes; they are put back to what they were.
+        pool: of `torch.cuda.graph_pool_handle`, whose memory it shares with graphs that are never replayed at once;
+            by default it has memory of its own.
 
     Raises:
         NotCapturableError: the step waits for the device, or does something else that cannot be captured.
@@ -62,7 +65,8 @@ def capture(step: Callable[[], None], state: Sequence[Tensor]) -> Captured:
             for _ in range(NUM_WARMUP_STEPS):
                 step()
                 put_back()
-        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+        stream = torch.cuda.current_stream()
+        with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
             step()
     except torch.OutOfMemoryError:
         raise

@@ -1,0 +1,112 @@
+"""Profiles set beside each other: two models of one session, or two sessions. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.analysis.timing import Comparison, Timing, agree, compare_apart, compare_paired, summarize_timing
+
+__all__ = ["CellChange", "CellComparison", "compare_models", "compare_sessions"]
+
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellComparison:
+    """Two models in one mode, size and precision, measured in turn."""
+
+    mode: str
+    batch_size: int
+    precision: str
+    comparison: Comparison
+    """Seconds of the first over those of the second."""
+
+
+def compare_models(rows: Sequence[_Row], first: str, second: str) -> list[CellComparison]:
+    """Every cell that both models have, round by round.
+
+    Args:
+        rows: of the records of kind ``profiles``, of one session.
+        first: key of a model.
+        second: key of another.
+    """
+    others = {_cell(row): row for row in rows if row["model"] == second and row["round_seconds"]}
+    pairs = [
+        (row, others[_cell(row)])
+        for row in rows
+        if row["model"] == first and row["round_seconds"] and _cell(row) in others
+    ]
+    return [
+        CellComparison(
+            mode=row["mode"],
+            batch_size=row["batch_size"],
+            precision=row["precision"],
+            comparison=compare_paired(*_common_rounds(row, other)),
+        )
+        for row, other in pairs
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellChange:
+    """A cell in two sessions."""
+
+    model: str
+    mode: str
+    batch_size: int
+    precision: str
+    then: Timing
+    now: Timing
+    comparison: Comparison
+    """Seconds now over those then."""
+    verdict: Literal["agree", "slower", "faster", "unknown"]
+    """Whether the intervals overlap; unknown where one has none."""
+
+
+def compare_sessions(now: Sequence[_Row], then: Sequence[_Row]) -> list[CellChange]:
+    """Every cell that both sessions have.
+
+    Args:
+        now: rows of the records of kind ``profiles``.
+        then: of an earlier session.
+    """
+    earlier = {(row["model"], *_cell(row)): row for row in then if row["round_seconds"]}
+    changes = []
+    for row in now:
+        before = earlier.get((row["model"], *_cell(row)))
+        if before is None or not row["round_seconds"]:
+            continue
+        timings = summarize_timing(before["round_seconds"]), summarize_timing(row["round_seconds"])
+        changes.append(
+            CellChange(
+                model=row["model"],
+                mode=row["mode"],
+                batch_size=row["batch_size"],
+                precision=row["precision"],
+                then=timings[0],
+                now=timings[1],
+                comparison=compare_apart(row["round_seconds"], before["round_seconds"]),
+                verdict=_verdict(*timings),
+            )
+        )
+    return changes
+
+
+def _verdict(then: Timing, now: Timing) -> Literal["agree", "slower", "faster", "unknown"]:
+    if then.low is None or now.low is None:
+        return "unknown"
+    if agree(then, now):
+        return "agree"
+    return "slower" if now.median > then.median else "faster"
+
+
+def _cell(row: _Row) -> tuple[str, int, str]:
+    return row["mode"], row["batch_size"], row["precision"]
+
+
+def _common_rounds(row: _Row, other: _Row) -> tuple[list[list[float]], list[list[float]]]:
+    """An interrupted session ends in the middle of a round."""
+    number = min(len(row["round_seconds"]), len(other["round_seconds"]))
+    return row["round_seconds"][:number], other["round_seconds"][:number]

@@ -1,0 +1,224 @@
+"""The command that measures what networks cost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.options import (
+    DEFAULT_RESULTS,
+    EXIT_OUT_OF_TOLERANCE,
+    EXIT_SOME_FAILED,
+    Data,
+    Device,
+    Json,
+    Results,
+    Upstream,
+    names,
+)
+from harness.errors import ModelError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from harness.config import Precision
+    from harness.models import ModelEntry
+    from harness.profiling.subjects import Mode
+
+__all__ = ["profile"]
+
+EXIT_INTERRUPTED = 130
+MANY_MODELS = 5
+"""From so many on, a profile is of few sizes and one precision unless told."""
+ALL_BATCH_SIZES = (1, 8, 32, 128, 512)
+FEW_BATCH_SIZES = (1, 128)
+MAX_BATCH_SIZE = 10_000
+
+
+def profile(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Keys of the catalogue, or package.module:factory. Default: the whole catalogue."
+        ),
+    ] = None,
+    *,
+    modes: Annotated[str, typer.Option(help="train, infer, or both, separated by a comma.")] = "train,infer",
+    batch_sizes: Annotated[
+        str | None,
+        typer.Option(help="Images of a mini-batch. Default: 1,8,32,128,512; of five models or more: 1,128."),
+    ] = None,
+    precisions: Annotated[
+        str | None,
+        typer.Option(
+            help="fp32, tf32, bf16, auto. Default: all that the device has; of five models or more: auto."
+        ),
+    ] = None,
+    device: Device = "auto",
+    minutes: Annotated[float, typer.Option(min=0, help="Start no round that would end later.")] = 9.0,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="At most so many; five are made, however long they take.")
+    ] = 15,
+    compare: Annotated[
+        tuple[str, str] | None, typer.Option(help="Two models, measured too, and set beside each other.")
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="An earlier session to set this one beside: its id, its file, or last."),
+    ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the course of a step of each model, for Perfetto.", file_okay=False),
+    ] = None,
+    data: Data = "cifar10",
+    results: Results = DEFAULT_RESULTS,
+    upstream: Upstream = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what models cost: size, speed, memory, energy, operators; all of them in turn, in one process."""
+    from harness import allocator, environment
+
+    num_threads, allocator_state = environment.num_cores(), allocator.configure()
+    # read when torch is imported
+    os.environ.setdefault("OMP_PROC_BIND", "true")
+    os.environ.setdefault("OMP_PLACES", "cores")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
+    from harness import tables
+    from harness.console import load_cifar10, print_json, say
+    from harness.data import load
+    from harness.models import models as catalogue
+    from harness.models.upstream import use_clones_in
+    from harness.profiling.profile import Plan, plan_cells
+    from harness.profiling.profile import profile as measure
+    from harness.progress import observe_steps
+    from harness.records import Store
+    from harness.training.device import configure, resolve_device
+
+    if upstream is not None:
+        use_clones_in(upstream)
+    keys = [*(models or []), *(compare or [])] or list(catalogue())
+    entries, all_here = _have(list(dict.fromkeys(keys)))
+    torch_device = resolve_device(device)
+    many = len(entries) >= MANY_MODELS
+    chosen = _precisions(precisions, torch_device, many=many)
+    configure(torch_device, chosen[0], num_threads)
+    here = environment.capture(torch_device, num_threads=num_threads, allocator=allocator_state)
+    store = Store(results)
+    earlier = _earlier(against, store) if against else []
+    images = load("synthetic") if data == "synthetic" else load_cifar10("auto" if data == "cifar10" else data)
+    cells = plan_cells(
+        list(entries),
+        modes=_modes(modes),
+        batch_sizes=_sizes(batch_sizes) or (FEW_BATCH_SIZES if many else ALL_BATCH_SIZES),
+        precisions=chosen,
+    )
+    say(
+        f"{len(cells)} cells of {len(entries)} models on {here.device_name}, {num_threads} thread{'s' * (num_threads > 1)}"
+    )
+    plan = Plan(cells=cells, max_rounds=rounds, max_seconds=60 * minutes, trace_folder=trace)
+    with observe_steps() as tell:
+        found = measure(plan, entries, images, device=torch_device, here=here, tell=tell)
+    if found.profiles:
+        store.write("profiles", *found.profiles)
+    if found.operators:
+        store.write("operators", *found.operators)
+    if as_json:
+        print_json(profiles=found.profiles, operators=found.operators)
+    else:
+        tables.print_profiles(found.profiles)
+    slower = _set_beside(found.profiles, compare, earlier)
+    if found.interrupted:
+        say("Stopped. What was measured is recorded.")
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if not all_here or any(row["status"] == "failed" for row in found.profiles):
+        raise typer.Exit(EXIT_SOME_FAILED)
+    if slower:
+        raise typer.Exit(EXIT_OUT_OF_TOLERANCE)
+
+
+def _set_beside(
+    rows: list[dict[str, Any]], compare: tuple[str, str] | None, earlier: list[dict[str, Any]]
+) -> bool:
+    """Show what was asked to be compared; whether something is slower than it was."""
+    from harness import tables
+    from harness.analysis.profiles import compare_models, compare_sessions
+
+    if compare is not None:
+        tables.print_comparisons(compare_models(rows, *compare), *compare)
+    changes = compare_sessions(rows, earlier)
+    if earlier:
+        tables.print_changes(changes)
+    return any(change.verdict == "slower" for change in changes)
+
+
+def _have(keys: Sequence[str]) -> tuple[dict[str, ModelEntry], bool]:
+    """The models that can be had, and whether that is all; what cannot is named.
+
+    Raises:
+        ModelError: not one can be had.
+    """
+    from harness.console import say
+    from harness.execution.networks import have_network
+    from harness.models import find
+
+    entries = {key: find(key) for key in keys}
+    here = {}
+    for key, entry in entries.items():
+        try:
+            have_network(entry, say)
+        except ModelError as error:
+            say(f"{key}: {error}")
+        else:
+            here[key] = entry
+    if not here:
+        raise ModelError(f"none of the {len(entries)} models can be had; each is named above")
+    return here, len(here) == len(entries)
+
+
+def _precisions(text: str | None, device: Any, *, many: bool) -> list[Precision]:
+    from harness.config import Precision
+    from harness.training.device import has_native_bf16, resolve_precision
+
+    if text is not None:
+        return list(dict.fromkeys(resolve_precision(name, device) for name in names(text)))
+    if many:
+        return [resolve_precision("auto", device)]
+    tf32 = [Precision.TF32] if device.type == "cuda" else []
+    return [Precision.FP32, *tf32, *([Precision.BF16] if has_native_bf16(device) else [])]
+
+
+def _modes(text: str) -> list[Mode]:
+    known: list[Mode] = ["train", "infer"]
+    for name in names(text):
+        if name not in known:
+            raise UnknownNameError("mode", name, known)
+    return [mode for mode in known if mode in names(text)]
+
+
+def _sizes(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    if not all(part.isdecimal() and 0 < int(part) <= MAX_BATCH_SIZE for part in names(text)):
+        raise UsageError(
+            f"--batch-sizes {text!r}: sizes are integers from 1 to {MAX_BATCH_SIZE:,}; write e.g. 1,128"
+        )
+    return [int(part) for part in names(text)]
+
+
+def _earlier(against: str, store: Any) -> list[dict[str, Any]]:
+    """Rows of an earlier session.
+
+    Raises:
+        UsageError: there is no such session.
+    """
+    rows: list[dict[str, Any]] = store.read("profiles")[0].to_pylist()
+    sessions = sorted({row["session_id"] for row in rows})
+    wanted = sessions[-1] if against == "last" and sessions else Path(against).name.removesuffix(".parquet")
+    chosen = [row for row in rows if row["session_id"] == wanted]
+    if not chosen:
+        raise UsageError(
+            f"--against {against!r}: no such session in {store.root}; there is {', '.join(sessions) or 'none'}"
+        )
+    return chosen

@@ -1,0 +1,127 @@
+"""The peak memory of a step: resident on a CPU, in a process that does nothing else; allocated on CUDA."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.profiling.subjects import Cell
+
+__all__ = ["PeakMemory", "cuda_peak", "resident_peaks"]
+
+_STATUS = Path("/proc/self/status")
+_RESET_PEAK = Path("/proc/self/clear_refs")
+
+
+@dataclass(frozen=True)
+class PeakMemory:
+    """Bytes, of one cell."""
+
+    peak: int
+    """Resident in the whole process on a CPU; allocated on CUDA."""
+    base: int
+    """Of that, what was there before the network was."""
+    reserved: int | None = None
+    """By the allocator, on CUDA."""
+
+
+def cuda_peak(call: Callable[[], object], device: torch.device) -> PeakMemory:
+    """Of one call, on CUDA."""
+    import torch
+
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    torch.cuda.synchronize(device)
+    return PeakMemory(torch.cuda.max_memory_allocated(device), 0, torch.cuda.max_memory_reserved(device))
+
+
+def resident_peaks(cells: Sequence[Cell], *, num_threads: int) -> Iterator[PeakMemory | None]:
+    """Of each cell on the CPU, in order; None for one that fails. Linux only: elsewhere all are None.
+
+    They are measured in one other process, whose peak is reset before each. There glibc's allocator is left as it
+    comes: it gives large blocks back, so that no step is charged with what an earlier one left.
+
+    Raises:
+        HarnessError: that process died.
+    """
+    if not _RESET_PEAK.exists():
+        yield from [None] * len(cells)
+        return
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(cells, num_threads, theirs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        for cell in cells:
+            try:
+                yield ours.recv()
+            except EOFError as error:
+                process.join()
+                raise HarnessError(
+                    f"the process that measures memory died at {cell}, with exit code {process.exitcode}"
+                ) from error
+    finally:
+        process.kill()
+        process.join()
+
+
+def _serve(cells: Sequence[Cell], num_threads: int, line: Connection) -> None:
+    os.environ["OMP_NUM_THREADS"] = str(num_threads)
+    os.environ.pop(
+        "OMP_PROC_BIND", None
+    )  # this process may have inherited the one core that its parent is bound to
+    import torch
+
+    from harness.models import find
+    from harness.profiling.subjects import SubjectNetwork
+    from harness.training.device import configure
+
+    cpu = torch.device("cpu")
+    largest = max(cell.batch_size for cell in cells)
+    images, labels = torch.randn(largest, 3, 32, 32), torch.zeros(largest, dtype=torch.int64)
+    SubjectNetwork(find(cells[0].model), cpu, images, labels).subject(
+        cells[0]
+    ).call()  # what is made once is made now
+    for cell in cells:
+        configure(cpu, cell.precision, num_threads)
+        _give_back()
+        base = _status("VmRSS")
+        _RESET_PEAK.write_text("5")
+        try:
+            network = SubjectNetwork(find(cell.model), cpu, images[: cell.batch_size], labels)
+            network.subject(cell).call()
+        except Exception:  # noqa: BLE001 - whoever measures its time is told why
+            line.send(None)
+        else:
+            line.send(PeakMemory(_status("VmHWM"), base))
+            del network
+
+
+def _give_back() -> None:
+    """Let the C library return to the system what is free."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
+def _status(name: str) -> int:
+    """A field of this process's status, in bytes."""
+    for line in _STATUS.read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError(f"the kernel does not say {name}")

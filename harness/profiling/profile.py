@@ -1,0 +1,294 @@
+"""A profile: many cells measured in turn in one process, so that drift of the machine hits all alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.config import Precision, load_recipe
+from harness.data import ImageSet
+from harness.environment import Environment
+from harness.models import ModelEntry
+from harness.profiling.ceilings import Ceilings, measure_ceilings
+from harness.profiling.cost import StaticCost, static_cost
+from harness.profiling.energy import open_meter
+from harness.profiling.load import LoadWatch, is_busy
+from harness.profiling.memory import PeakMemory, cuda_peak, resident_peaks
+from harness.profiling.operators import operator_rows
+from harness.profiling.subjects import Cell, Mode, Subject, SubjectNetwork
+from harness.profiling.timing import calls_per_visit, visit, warm_up
+from harness.training.batches import DeviceImages
+from harness.training.device import configure
+
+__all__ = ["Plan", "Profile", "Tell", "plan_cells", "profile"]
+
+SECONDS_PER_VISIT = 0.1
+MIN_ROUNDS = 5
+"""Fewer give an interval that is too narrow."""
+OPERATORS_BATCH_SIZE = 128
+
+Tell = Callable[[str, int, int], None]
+"""Is given what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to measure."""
+
+    cells: Sequence[Cell]
+    max_rounds: int
+    max_seconds: float
+    """For all; of the rounds at least `MIN_ROUNDS` are made."""
+    trace_folder: Path | None = None
+    """For the course of a step of each model and mode."""
+
+
+def plan_cells(
+    models: Sequence[str],
+    *,
+    modes: Sequence[Mode],
+    batch_sizes: Sequence[int],
+    precisions: Sequence[Precision],
+) -> list[Cell]:
+    """Every model in every mode, size and precision."""
+    return [
+        Cell(model=model, mode=mode, batch_size=size, precision=precision)
+        for model in models
+        for mode in modes
+        for size in batch_sizes
+        for precision in precisions
+    ]
+
+
+@dataclass
+class _Measured:
+    """What is known of a cell so far."""
+
+    cell: Cell
+    subject: Subject | None = None
+    reason: str | None = None
+    """Why it failed."""
+    warmup_seconds: list[float] = field(default_factory=list)
+    round_seconds: list[list[float]] = field(default_factory=list)
+    memory: PeakMemory | None = None
+    joules: float = 0.0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Rows of the records of the kinds ``profiles`` and ``operators``."""
+
+    profiles: list[dict[str, Any]]
+    operators: list[dict[str, Any]]
+    interrupted: bool
+
+
+def profile(
+    plan: Plan,
+    entries: Mapping[str, ModelEntry],
+    images: ImageSet,
+    *,
+    device: torch.device,
+    here: Environment,
+    tell: Tell,
+) -> Profile:
+    """Measure all cells. A cell that fails is recorded with the reason; an interrupt ends the rounds and keeps the rest.
+
+    Args:
+        plan: what to measure.
+        entries: the models by key; they must be on this machine.
+        images: mini-batches are cut from its test images.
+        device: where to measure.
+        here: this process.
+        tell: is told of progress.
+    """
+    session = _Session(plan, entries, images, device=device, here=here, tell=tell)
+    interrupted = False
+    # graphs are not captured on CUDA's default stream
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+    try:
+        with nullcontext() if stream is None else torch.cuda.stream(stream):
+            session.measure()
+    except KeyboardInterrupt:
+        interrupted = True
+    return Profile(session.rows(), session.operators, interrupted)
+
+
+class _Session:
+    def __init__(
+        self,
+        plan: Plan,
+        entries: Mapping[str, ModelEntry],
+        images: ImageSet,
+        *,
+        device: torch.device,
+        here: Environment,
+        tell: Tell,
+    ) -> None:
+        self.plan, self.entries, self.device, self.here, self.tell = plan, entries, device, here, tell
+        self.started = time.monotonic()
+        self.session_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{here.device}"
+        self.measured = [_Measured(cell) for cell in plan.cells]
+        self.costs: dict[str, StaticCost] = {}
+        self.ceilings: dict[Precision, Ceilings] = {}
+        self.operators: list[dict[str, Any]] = []
+        self.meter = open_meter(device)
+        self.others: float | None = None
+        size = max(cell.batch_size for cell in plan.cells)
+        recipe = load_recipe("short")
+        on_cpu = DeviceImages(images, recipe.augmentation, recipe.normalization, torch.device("cpu"))
+        self.images = on_cpu.test_batch(0, size)
+        self.labels = torch.from_numpy(images.test_labels[:size].astype(np.int64))
+
+    def measure(self) -> None:
+        """All of it; what is measured is kept at every moment."""
+        for precision in dict.fromkeys(cell.precision for cell in self.plan.cells):
+            self._configure(precision)
+            self.ceilings[precision] = measure_ceilings(self.device, precision)
+        self._prepare()
+        if self.device.type == "cpu":
+            self._measure_resident()
+        self._measure_operators()
+        watch = LoadWatch()
+        try:
+            self._take_rounds()
+        finally:
+            self.others = watch.share_of_others()
+
+    def _configure(self, precision: Precision) -> None:
+        configure(self.device, precision, self.here.threads)
+
+    def _prepare(self) -> None:
+        """Build every network, and call every cell until it is warm."""
+        pool = torch.cuda.graph_pool_handle() if self.device.type == "cuda" else None
+        networks: dict[str, SubjectNetwork] = {}
+        for number, measured in enumerate(self.measured):
+            cell = measured.cell
+            self.tell("warming up", number, len(self.measured))
+            self._configure(cell.precision)
+            try:
+                if cell.model not in networks:
+                    entry = self.entries[cell.model]
+                    self.costs[cell.model] = static_cost(entry.build)
+                    networks[cell.model] = SubjectNetwork(entry, self.device, self.images, self.labels)
+                subject = networks[cell.model].subject(cell, pool)
+                measured.warmup_seconds = warm_up(subject.call, self.device)
+                if self.device.type == "cuda":
+                    measured.memory = cuda_peak(subject.call, self.device)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and the others go on
+                measured.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            else:
+                measured.subject = subject
+
+    def _measure_resident(self) -> None:
+        alive = self._alive()
+        peaks = resident_peaks([measured.cell for measured in alive], num_threads=self.here.threads)
+        for number, (measured, peak) in enumerate(zip(alive, peaks, strict=True)):
+            self.tell("measuring memory", number, len(alive))
+            measured.memory = peak
+
+    def _measure_operators(self) -> None:
+        """Of each model and mode one cell, of the usual size where there is one."""
+        chosen: dict[tuple[str, Mode], _Measured] = {}
+        for measured in sorted(
+            self._alive(), key=lambda each: each.cell.batch_size != OPERATORS_BATCH_SIZE
+        ):  # stable
+            chosen.setdefault((measured.cell.model, measured.cell.mode), measured)
+        for number, measured in enumerate(chosen.values()):
+            self.tell("profiling operators", number, len(chosen))
+            cell, folder = measured.cell, self.plan.trace_folder
+            trace = (
+                folder and folder / f"{cell.model}-{cell.mode}-{cell.batch_size}-{cell.precision.value}.json"
+            )
+            self._configure(cell.precision)
+            assert measured.subject is not None
+            rows = operator_rows(measured.subject.call, self.device, trace=trace)
+            self.operators += [{**self._what(cell), **row} for row in rows]
+
+    def _take_rounds(self) -> None:
+        for number in range(self.plan.max_rounds):
+            start = time.monotonic()
+            alive = self._alive()
+            for position, measured in enumerate(alive):
+                self.tell(f"round {number + 1} of up to {self.plan.max_rounds}", position, len(alive))
+                self._visit(measured)
+            now = time.monotonic()
+            if number + 1 >= MIN_ROUNDS and 2 * now - start - self.started > self.plan.max_seconds:
+                return
+
+    def _visit(self, measured: _Measured) -> None:
+        assert measured.subject is not None
+        self._configure(measured.cell.precision)
+        num_calls = calls_per_visit(measured.warmup_seconds[-1], SECONDS_PER_VISIT)
+        before = self.meter.read() if self.meter else 0.0
+        try:
+            seconds = visit(measured.subject.call, self.device, num_calls)
+        except Exception as error:  # noqa: BLE001 - as when warming up
+            measured.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            return
+        measured.joules += self.meter.read() - before if self.meter else 0.0
+        measured.round_seconds.append(seconds)
+
+    def _alive(self) -> list[_Measured]:
+        return [measured for measured in self.measured if measured.subject and not measured.reason]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for every cell that has failed or was timed at least once."""
+        now = datetime.now(UTC)
+        return [
+            self._row(measured) | {"measured_at": now}
+            for measured in self.measured
+            if measured.reason or measured.round_seconds
+        ]
+
+    def _what(self, cell: Cell) -> dict[str, Any]:
+        return {
+            "session_id": self.session_id,
+            "model": cell.model,
+            "mode": cell.mode,
+            "batch_size": cell.batch_size,
+            "precision": cell.precision.value,
+        }
+
+    def _row(self, measured: _Measured) -> dict[str, Any]:
+        cell, memory, cost = measured.cell, measured.memory, self.costs.get(measured.cell.model)
+        ceilings = self.ceilings[cell.precision]
+        calls = [seconds for part in measured.round_seconds for seconds in part]
+        rate = cell.batch_size / statistics.median(calls) if calls else None
+        passes = 3 if cell.mode == "train" else 1  # backwards twice what it is forwards
+        counted = asdict(cost) if cost else dict.fromkeys(StaticCost.__dataclass_fields__)
+        stages = counted.pop("parameters_by_stage")
+        return {
+            **self._what(cell),
+            "model_source": self.entries[cell.model].origin,
+            "status": "failed" if measured.reason else "measured",
+            "reason": measured.reason,
+            "engine": measured.subject.engine if measured.subject else None,
+            **counted,
+            "parameters_by_stage": stages
+            and [{"stage": stage, "parameters": number} for stage, number in stages.items()],
+            "warmup_seconds": measured.warmup_seconds,
+            "round_seconds": measured.round_seconds,
+            "peak_memory_bytes": memory and memory.peak,
+            "base_memory_bytes": memory and memory.base,
+            "reserved_memory_bytes": memory and memory.reserved,
+            "joules_per_image": measured.joules / (len(calls) * cell.batch_size)
+            if self.meter and calls
+            else None,
+            "energy_source": self.meter and self.meter.source,
+            "ceiling_flops": ceilings.flops,
+            "ceiling_copy_bytes": ceilings.copy_bytes,
+            "flops_share": 2 * passes * cost.macs * rate / ceilings.flops if cost and rate else None,
+            "others_share": self.others,
+            "busy": None if self.others is None else is_busy(self.others),
+            **self.here.columns(),
+        }

@@ -1,0 +1,327 @@
+import itertools
+import statistics
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.analysis.timing import (
+    Comparison,
+    Timing,
+    agree,
+    compare_apart,
+    compare_paired,
+    summarize_timing,
+)
+
+COMPARE = pytest.mark.parametrize("compare", [compare_paired, compare_apart])
+
+SECONDS = st.floats(1e-7, 1e3)
+
+FEW = settings(max_examples=40, deadline=None)
+
+
+@st.composite
+def equal_rounds(draw, min_rounds=3):
+    """A cell of rounds of the same number of calls."""
+    num_calls = draw(st.integers(1, 6))
+    one_round = st.lists(SECONDS, min_size=num_calls, max_size=num_calls)
+    return draw(st.lists(one_round, min_size=min_rounds, max_size=8))
+
+
+def simulated(generator, rounds=12, calls=5, *, median=1.0, effect=0.1, noise=0.05):
+    """Lognormal seconds: ``effect`` is shared by the calls of a round, ``noise`` is each call's own."""
+    of_round = generator.normal(0, effect, (rounds, 1))
+    return median * np.exp(of_round + generator.normal(0, noise, (rounds, calls)))
+
+
+def scaled(rounds, factor):
+    return [[factor * seconds for seconds in of_round] for of_round in rounds]
+
+
+def share(outcomes):
+    """The fraction that is true."""
+    return statistics.fmean(list(outcomes))
+
+
+# one cell
+
+
+def test_timing_of_three_rounds_by_hand():
+    # the median of three rounds drawn is least for the first thrice, 1 case of 27, and more than 2.5 % of all
+    assert summarize_timing([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]) == Timing(
+        median=3.5, low=1.5, high=5.5, p50=3.5, p95=None, p99=None, num_calls=6, num_rounds=3
+    )
+
+
+def test_rounds_may_differ_in_length():
+    timing = summarize_timing([[1.0], [9.0, 9.0, 9.0], [4.0, 2.0]])
+    # 1, 2, 4, 9, 9, 9; the shortest and the longest round, each thrice
+    assert (timing.median, timing.low, timing.high) == (6.5, 1.0, 9.0)
+    assert (timing.num_calls, timing.num_rounds) == (6, 3)
+
+
+@pytest.mark.parametrize("lengths", [(4, 4, 4, 4), (3, 3, 3, 3, 3), (1, 2, 3, 4, 7), (9, 1, 1, 1)])
+def test_interval_is_that_of_all_possible_resamples(lengths):
+    generator = np.random.default_rng(sum(lengths))
+    rounds = [list(np.exp(generator.normal(0, 1, length))) for length in lengths]
+    timing = summarize_timing(rounds)
+    medians = [
+        statistics.median(itertools.chain.from_iterable(drawn))
+        for drawn in itertools.product(rounds, repeat=len(rounds))
+    ]
+    # 2,000 resamples meet a probability of 0.025 to within 0.01
+    for end, tail in ((timing.low, 0.025), (timing.high, 0.975)):
+        assert share(median < end - 1e-12 for median in medians) <= tail + 0.01
+        assert share(median <= end + 1e-12 for median in medians) >= tail - 0.01
+
+
+@pytest.mark.parametrize("num_rounds", [1, 2])
+def test_fewer_than_three_rounds_have_no_interval(num_rounds):
+    timing = summarize_timing([[1.0, 3.0, 2.0]] * num_rounds)
+    assert (timing.median, timing.low, timing.high) == (2.0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("num_calls", "p95", "p99"),
+    [
+        (19, None, None),
+        (20, 19.05, None),  # 0.95 of the way from the first of 20 to the last, 1 + 0.95 * 19
+        (99, 94.1, None),
+        (100, 95.05, 99.01),
+    ],
+)
+def test_quantiles_need_enough_calls(num_calls, p95, p99):
+    seconds = [float(number) for number in range(num_calls, 0, -1)]
+    timing = summarize_timing([seconds[:7], seconds[7:]])
+    assert timing.p50 == timing.median == (num_calls + 1) / 2
+    assert timing.p95 == (None if p95 is None else pytest.approx(p95))
+    assert timing.p99 == (None if p99 is None else pytest.approx(p99))
+
+
+@pytest.mark.parametrize("num_calls", [1, 2, 5])
+def test_identical_rounds_have_an_interval_of_no_width(num_calls):
+    of_round = [0.1, 0.3, 0.7, 0.2, 0.9][:num_calls]
+    timing = summarize_timing([of_round] * 6)
+    assert timing.low == timing.median == timing.high == pytest.approx(statistics.median(of_round))
+
+
+def test_same_rounds_give_the_same_timing_and_arrays_will_do():
+    rounds = simulated(np.random.default_rng(0))
+    assert summarize_timing(rounds) == summarize_timing(rounds.tolist()) == summarize_timing(list(rounds))
+
+
+def test_timing_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        summarize_timing([[1.0]]).median = 2.0
+
+
+@given(equal_rounds())
+@FEW
+def test_median_is_in_its_interval(rounds):
+    timing = summarize_timing(rounds)
+    assert timing.low <= timing.median <= timing.high
+    assert timing.median == pytest.approx(statistics.median(itertools.chain.from_iterable(rounds)))
+
+
+@given(equal_rounds(), st.floats(1e-3, 1e3))
+@FEW
+def test_timing_scales_with_the_seconds(rounds, factor):
+    timing, of_scaled = summarize_timing(rounds), summarize_timing(scaled(rounds, factor))
+    for name in ("median", "low", "high", "p50", "p95", "p99"):
+        value = getattr(timing, name)
+        assert getattr(of_scaled, name) == (None if value is None else pytest.approx(factor * value))
+
+
+@given(equal_rounds(min_rounds=1), st.randoms(use_true_random=False))
+@FEW
+def test_order_of_rounds_does_not_change_the_quantiles(rounds, random):
+    shuffled = random.sample(rounds, len(rounds))
+    timing, of_shuffled = summarize_timing(rounds), summarize_timing(shuffled)
+    for name in ("median", "p50", "p95", "p99", "num_calls", "num_rounds"):
+        assert getattr(timing, name) == getattr(of_shuffled, name)
+
+
+def test_interval_covers_the_true_median():
+    generator = np.random.default_rng(1)
+    timings = [summarize_timing(simulated(generator)) for _ in range(400)]
+    assert 0.88 <= share(timing.low <= 1 <= timing.high for timing in timings) <= 0.98
+
+
+def test_bootstrap_of_calls_would_not():
+    # the reason for drawing rounds: calls of a round are alike, so there is less to learn from 60 than it seems
+    generator = np.random.default_rng(1)
+    drawn = np.random.default_rng(0).integers(60, size=(1000, 60))
+    covered = []
+    for _ in range(400):
+        medians = np.median(simulated(generator).ravel()[drawn], axis=1)
+        low, high = np.quantile(medians, [0.025, 0.975])
+        covered.append(low <= 1 <= high)
+    assert share(covered) < 0.8
+
+
+# two cells
+
+
+def test_paired_ratio_is_the_median_of_those_of_the_rounds():
+    a = [[2.0, 4.0], [3.0], [8.0, 1.0, 9.0]]  # medians 3, 3, 8
+    b = [[2.0], [1.0, 3.0], [2.0, 2.0]]  # medians 2, 2, 2
+    # ratios 1.5, 1.5, 4
+    assert compare_paired(a, b) == Comparison(ratio=1.5, low=1.5, high=4.0, is_noise=False)
+    assert compare_paired(b, a) == Comparison(
+        ratio=pytest.approx(2 / 3), low=0.25, high=pytest.approx(2 / 3), is_noise=False
+    )
+
+
+def test_ratio_of_what_was_timed_apart_is_that_of_the_medians():
+    a = [[2.0, 4.0], [3.0], [8.0, 1.0, 9.0]]  # 1, 2, 3, 4, 8, 9
+    b = [[2.0], [2.0, 2.0], [2.0], [2.0]]
+    # of resamples of A, least is the second round thrice and most the third thrice
+    assert compare_apart(a, b) == Comparison(ratio=1.75, low=1.5, high=4.0, is_noise=False)
+
+
+def test_sides_timed_apart_are_drawn_independently():
+    rounds = simulated(np.random.default_rng(2))
+    comparison = compare_apart(rounds, rounds)
+    assert comparison.ratio == 1
+    assert comparison.low < 0.98
+    assert comparison.high > 1.02
+
+
+@pytest.mark.parametrize(("num_a", "num_b"), [(1, 1), (2, 2), (2, 9), (9, 2)])
+def test_ratio_of_fewer_than_three_rounds_is_noise(num_a, num_b):
+    a, b = [[3.0, 3.0]] * num_a, [[2.0]] * num_b
+    assert compare_apart(a, b) == Comparison(ratio=1.5, low=None, high=None, is_noise=True)
+    if num_a == num_b:
+        assert compare_paired(a, b) == Comparison(ratio=1.5, low=None, high=None, is_noise=True)
+
+
+@COMPARE
+def test_equal_cells_have_ratio_one(compare):
+    rounds = [[0.1, 0.3]] * 5
+    assert compare(rounds, rounds) == Comparison(ratio=1.0, low=1.0, high=1.0, is_noise=True)
+
+
+def test_numbers_of_paired_rounds_must_be_equal():
+    with pytest.raises(ValueError, match=r"A has 3 rounds and B has 2; give those in which both were timed"):
+        compare_paired([[1.0]] * 3, [[1.0]] * 2)
+
+
+@COMPARE
+@given(rounds=equal_rounds(), factor=st.floats(1e-3, 1e3), random=st.randoms(use_true_random=False))
+@FEW
+def test_scaling_both_leaves_the_ratio(compare, rounds, factor, random):
+    others = random.sample(rounds, len(rounds))
+    comparison = compare(rounds, others)
+    of_scaled = compare(scaled(rounds, factor), scaled(others, factor))
+    for name in ("ratio", "low", "high"):
+        assert getattr(of_scaled, name) == pytest.approx(getattr(comparison, name))
+    assert comparison.low <= comparison.ratio <= comparison.high
+
+
+@COMPARE
+@pytest.mark.parametrize("noise", [0.02, 0.2])
+def test_what_is_equally_fast_differs_by_noise(compare, noise):
+    generator = np.random.default_rng(3)
+    comparisons = [
+        compare(simulated(generator, noise=noise), simulated(generator, noise=noise)) for _ in range(300)
+    ]
+    assert 0.9 <= share(comparison.is_noise for comparison in comparisons) <= 0.99
+
+
+@COMPARE
+def test_twenty_percent_slower_is_found(compare):
+    generator = np.random.default_rng(4)
+    for _ in range(50):
+        slower, other = (simulated(generator, median=median, effect=0.03) for median in (1.2, 1.0))
+        comparison = compare(slower, other)
+        assert comparison.ratio == pytest.approx(1.2, rel=0.08)
+        assert comparison.low > 1
+        assert not comparison.is_noise
+        assert compare(other, slower).high < 1
+
+
+def test_drift_of_whole_rounds_cancels_in_pairs_only():
+    generator = np.random.default_rng(5)
+    paired, apart = [], []
+    for _ in range(100):
+        drift = np.exp(generator.normal(0, 0.5, (12, 1)))
+        a = drift * simulated(generator, median=1.1, effect=0, noise=0.02)
+        b = drift * simulated(generator, effect=0, noise=0.02)
+        paired.append(compare_paired(a, b))
+        apart.append(compare_apart(a, b))
+    for of_pairs in paired:
+        assert of_pairs.ratio == pytest.approx(1.1, rel=0.03)
+        assert of_pairs.high - of_pairs.low < 0.08
+        assert not of_pairs.is_noise
+    assert min(of_both.high - of_both.low for of_both in apart) > 0.2
+    assert share(of_both.is_noise for of_both in apart) > 0.95
+
+
+# two timings
+
+
+def timing_between(low, high):
+    return Timing(median=1.0, low=low, high=high, p50=1.0, p95=None, p99=None, num_calls=2, num_rounds=2)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ((1.5, 3.0), True),
+        ((1.2, 1.4), True),
+        ((0.5, 9.0), True),
+        ((2.0, 3.0), True),  # they touch
+        ((2.1, 3.0), False),
+    ],
+)
+def test_timings_agree_where_their_intervals_meet(other, expected):
+    a, b = timing_between(1.0, 2.0), timing_between(*other)
+    assert agree(a, b) is agree(b, a) is expected
+
+
+def test_timing_without_an_interval_neither_agrees_nor_differs():
+    a, b = timing_between(1.0, 2.0), summarize_timing([[1.0], [1.0]])
+    for pair in ((a, b), (b, a)):
+        with pytest.raises(ValueError, match=r"of 2 rounds has no interval .*; time more rounds, at least 3"):
+            agree(*pair)
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("rounds", "message"),
+    [
+        ([], "there are no rounds"),
+        (np.empty((0, 5)), "there are no rounds"),
+        ([[]], r"round 0 \(from 0\) has no calls"),
+        ([[1.0], [], [1.0]], r"round 1 \(from 0\) has no calls"),
+        ([[1.0], [1.0, 0.0]], r"round 1 \(from 0\) took 0\.0 s"),
+        ([[1.0, -0.25]], r"took -0\.25 s"),
+        ([[float("nan")]], "took nan s"),
+        ([[1.0], [1.0], [float("inf")]], r"round 2 \(from 0\) took inf s"),
+    ],
+)
+def test_what_cannot_be_seconds_is_refused(rounds, message):
+    good = [[1.0]] * max(1, len(rounds))
+    for call in (
+        lambda: summarize_timing(rounds),
+        lambda: compare_paired(rounds, good),
+        lambda: compare_paired(good, rounds),
+        lambda: compare_apart(rounds, good),
+        lambda: compare_apart(good, rounds),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_numpy_is_all_that_is_needed():
+    code = (
+        "import sys, harness.analysis.timing; sys.exit(bool({'scipy', 'pandas', 'torch'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
