@@ -5,7 +5,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +26,7 @@ from harness.profiling.operators import operator_rows
 from harness.profiling.subjects import Cell, Mode, Subject, SubjectNetwork
 from harness.profiling.timing import calls_per_visit, visit, warm_up
 from harness.training.batches import DeviceImages
-from harness.training.device import configure
+from harness.training.device import configure, new_stream
 
 __all__ = ["Plan", "Profile", "Tell", "plan_cells", "profile"]
 
@@ -113,10 +112,8 @@ def profile(
     """
     session = _Session(plan, entries, images, device=device, here=here, tell=tell)
     interrupted = False
-    # graphs are not captured on CUDA's default stream
-    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
     try:
-        with nullcontext() if stream is None else torch.cuda.stream(stream):
+        with torch.cuda.stream(new_stream(device)):  # graphs are not captured on the default stream
             session.measure()
     except KeyboardInterrupt:
         interrupted = True

@@ -19,6 +19,7 @@ __all__ = [
     "has_native_bf16",
     "mark",
     "memory_format",
+    "new_stream",
     "on_own_stream",
     "resolve_device",
     "resolve_precision",
@@ -153,6 +154,11 @@ def seconds_between(start: torch.cuda.Event | float, end: torch.cuda.Event | flo
     return end - start
 
 
+def new_stream(device: torch.device) -> torch.cuda.Stream | None:
+    """For ``torch.cuda.stream``, which does nothing where it is given none, as on devices without streams."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+
+
 def on_own_stream(
     turns: Generator[None, None, _Result], device: torch.device
 ) -> Generator[None, None, _Result]:
@@ -160,9 +166,9 @@ def on_own_stream(
 
     Several such generators that are advanced in turn compute at once on a GPU that one of them leaves idle.
     """
-    stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+    stream = new_stream(device)
     while True:
-        with nullcontext() if stream is None else torch.cuda.stream(stream):
+        with torch.cuda.stream(stream):
             try:
                 next(turns)
             except StopIteration as end:

@@ -1,7 +1,6 @@
-"""Rounds that were taken in turn, tabulated by pytest-benchmark."""
+"""Rounds that were timed by `harness.profiling.timing` or a race, tabulated by pytest-benchmark."""
 
 import itertools
-import time
 
 
 class Clock:
@@ -22,16 +21,3 @@ class Clock:
             self._time += next(rounds)
 
         benchmark.pedantic(show_next, rounds=len(round_seconds), iterations=1)
-
-
-def in_turn(subjects, *, num_rounds):
-    """Seconds that each function takes, by its key; all are called once first, then in turn."""
-    for subject in subjects.values():
-        subject()
-    seconds = {key: [] for key in subjects}
-    for _ in range(num_rounds):
-        for key, subject in subjects.items():
-            start = time.perf_counter()
-            subject()
-            seconds[key].append(time.perf_counter() - start)
-    return seconds

@@ -7,11 +7,12 @@ from harness import allocator, data
 from harness.config import Precision, load_recipe
 from harness.models import find
 from harness.profiling.baseline import BaselineLoop
+from harness.profiling.timing import in_turn
 from harness.training.batches import DeviceImages
 from harness.training.device import configure, memory_format
 from harness.training.evaluation import evaluate
 
-from .clock import Clock, in_turn
+from .clock import Clock
 
 CPU = torch.device("cpu")
 NAMES = ["baseline, 4 loaders", "ours, fp32", "ours, bf16"]
@@ -31,7 +32,7 @@ def seconds():
         "ours, fp32": lambda: evaluate(model, on_device, CPU, Precision.FP32).loss,
         "ours, bf16": lambda: evaluate(model, on_device, CPU, Precision.BF16).loss,
     }
-    return in_turn(subjects, num_rounds=5)
+    return in_turn(subjects, CPU, num_rounds=5)
 
 
 @pytest.mark.benchmark(group="evaluation of ResNet-20 on the test set, all cores", timer=CLOCK)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from harness import allocator, data
 from harness.config import Precision, RunSpec, load_recipe
 from harness.models import find
+from harness.profiling.timing import in_turn
 from harness.training.batches import DeviceImages
 from harness.training.device import autocast, configure, has_native_bf16, memory_format
 from harness.training.initialization import build_model
@@ -16,7 +17,7 @@ from harness.training.loop import train
 from harness.training.seeding import image_stream
 from harness.training.trainer import Trainer
 
-from .clock import Clock, in_turn
+from .clock import Clock
 
 CPU = torch.device("cpu")
 PRECISION = Precision.BF16 if has_native_bf16(CPU) else Precision.FP32
@@ -111,7 +112,7 @@ def seconds(tmp_path_factory):
         Trainer(spec_of(NUM_ITERATIONS), on_device, CPU)
 
     subjects = {"bare loop": bare, "trainer": updates, "building a trainer": building, "run": whole}
-    return in_turn(subjects | {"evaluation": trainer.evaluate}, num_rounds=3)
+    return in_turn(subjects | {"evaluation": trainer.evaluate}, CPU, num_rounds=3)
 
 
 @pytest.mark.benchmark(group=f"{NUM_ITERATIONS} updates of ResNet-20, and what comes with them", timer=CLOCK)

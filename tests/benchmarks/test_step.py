@@ -9,19 +9,17 @@ from harness import data
 from harness.config import Precision, RunSpec, load_recipe
 from harness.errors import ModelError
 from harness.models import find
+from harness.profiling.timing import visit, warm_up
 from harness.training.batches import DeviceImages
-from harness.training.device import (
-    configure,
-    has_native_bf16,
-    on_own_stream,
-    resolve_device,
-    synchronize,
-)
+from harness.training.device import configure, has_native_bf16, new_stream, resolve_device
 from harness.training.trainer import Trainer
+
+from .clock import Clock
 
 DEVICE = resolve_device("auto")
 PRECISION = Precision.BF16 if has_native_bf16(DEVICE) else Precision.FP32
 NUM_IMAGES = 15_000 if DEVICE.type == "cuda" else 1500
+CLOCK = Clock()
 IMPLEMENTATIONS = (
     "resnet20",
     "plain20",
@@ -47,31 +45,29 @@ def time_updates(benchmark, model, *, batch_size=128):
     spec = RunSpec(model=model, recipe=recipe, iterations=10_000, seed=0, precision=PRECISION, data="cifar10")
     images = DeviceImages(data.load("cifar10"), recipe.augmentation, recipe.normalization, DEVICE)
 
-    def updates():
+    with torch.cuda.stream(new_stream(DEVICE)):
         trainer = Trainer(spec, images, DEVICE)
         trainer.prepare()
-        for _ in trainer.updates(0, trainer.epoch(0)[1]):
-            synchronize(DEVICE)
-            yield
-
-    turns = on_own_stream(updates(), DEVICE)
+        updates = trainer.updates(0, trainer.epoch(0)[1])
+        warm_up(lambda: next(updates), DEVICE)
+        seconds = visit(lambda: next(updates), DEVICE, math.ceil(NUM_IMAGES / batch_size))
     benchmark.extra_info.update(images=batch_size, device=DEVICE.type, precision=PRECISION.value)
-    benchmark.pedantic(lambda: next(turns), warmup_rounds=3, rounds=math.ceil(NUM_IMAGES / batch_size))
+    CLOCK.tabulate(benchmark, seconds)
 
 
-@pytest.mark.benchmark(group="one update, 128 images, by implementation")
+@pytest.mark.benchmark(group="one update, 128 images, by implementation", timer=CLOCK)
 @pytest.mark.parametrize("model", IMPLEMENTATIONS)
 def test_implementation(benchmark, model):
     time_updates(benchmark, model)
 
 
-@pytest.mark.benchmark(group="one update, 128 images, by depth")
+@pytest.mark.benchmark(group="one update, 128 images, by depth", timer=CLOCK)
 @pytest.mark.parametrize("depth", [20, 32, 44, 56, 110])
 def test_depth(benchmark, depth):
     time_updates(benchmark, f"resnet{depth}")
 
 
-@pytest.mark.benchmark(group="one update of ResNet-20, by size of the mini-batch")
+@pytest.mark.benchmark(group="one update of ResNet-20, by size of the mini-batch", timer=CLOCK)
 @pytest.mark.parametrize("batch_size", [32, 64, 128, 256, 512])
 def test_batch_size(benchmark, batch_size):
     time_updates(benchmark, "resnet20", batch_size=batch_size)
