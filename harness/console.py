@@ -364,6 +364,8 @@ _NUMERIC = {
     "p95",
     "p99",
     "calls",
+    "self time",
+    "share",
     "of ceiling",
     "peak MiB",
     "of it network",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.markup import escape
+
 from harness.analysis.profiles import CellChange, CellComparison
 from harness.analysis.timing import summarize_timing
 from harness.console import new_table, seconds_for_people, stdout
 
-__all__ = ["print_changes", "print_comparisons", "print_profiles"]
+__all__ = ["print_changes", "print_comparisons", "print_operators", "print_profiles"]
 
 MIB = 2**20
 
@@ -48,6 +50,24 @@ def print_profiles(rows: Sequence[Mapping[str, Any]]) -> None:
         stdout.print(
             f"Other programs took {measured[0]['others_share']:.0%} of the cores meanwhile: these times are not to be trusted."
         )
+
+
+def print_operators(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Table of the operators of a step for each model and mode."""
+    steps: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        step = tuple(row[name] for name in ("session_id", "model", "mode", "batch_size", "precision"))
+        steps.setdefault(step, []).append(row)
+    for (session, model, mode, batch_size, precision), members in steps.items():
+        table = new_table(
+            *("operator", "calls", "self time", "share"),
+            title=f"{model} {mode} {batch_size} {precision} ({session})",
+        )
+        for row in members:
+            time = seconds_for_people(row["self_seconds"])
+            table.add_row(escape(row["operator"]), str(row["calls"]), time, f"{row['share']:.1%}")
+        stdout.print(table)
+        stdout.print()
 
 
 def print_comparisons(comparisons: Sequence[CellComparison], first: str, second: str) -> None:

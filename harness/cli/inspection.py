@@ -131,6 +131,8 @@ _COMMANDS = {
     "identities": "identify",
     "audits": "audit",
     "benchmarks": "results import-benchmarks",
+    "profiles": "profile",
+    "operators": "profile",
 }
 """Kind of record -> what makes one."""
 
@@ -138,19 +140,24 @@ _COMMANDS = {
 @results_app.command("list")
 def results_list(
     *,
-    kind: Annotated[str, typer.Option(help="runs, identities, audits or benchmarks.")] = "runs",
+    kind: Annotated[
+        str, typer.Option(help="runs, identities, audits, benchmarks, profiles or operators.")
+    ] = "runs",
     results: Results = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
     """List every record of a kind, those that the project published included."""
     from harness.console import print_audits, print_benchmarks, print_identities, print_json, print_runs, say
     from harness.records import Store
+    from harness.tables import print_operators, print_profiles
 
     show = {
         "runs": print_runs,
         "identities": print_identities,
         "audits": print_audits,
         "benchmarks": print_benchmarks,
+        "profiles": print_profiles,
+        "operators": print_operators,
     }
     if kind not in show:
         raise UnknownNameError("kind of record that can be listed", kind, show)
