@@ -46,9 +46,12 @@ def print_profiles(rows: Sequence[Mapping[str, Any]]) -> None:
         if row["status"] == "failed":
             cell = f"{row['model']} {row['mode']} {row['batch_size']} {row['precision']}"
             stdout.print(f"{cell}: failed: {row['reason']}", markup=False)
-    if measured and measured[0]["busy"]:
+    busy = {row["session_id"]: row["others_share"] for row in measured if row["busy"]}
+    several = len({row["session_id"] for row in measured}) > 1
+    for session, share in busy.items():
+        which = f"the times of {session}" if several else "these times"
         stdout.print(
-            f"Other programs took {measured[0]['others_share']:.0%} of the cores meanwhile: these times are not to be trusted."
+            f"Other programs took {share:.0%} of the cores meanwhile: {which} are not to be trusted."
         )
 
 

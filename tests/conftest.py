@@ -31,6 +31,33 @@ def one_thread():
 
 
 @pytest.fixture
+def torch_settings(monkeypatch, one_thread):
+    """What a test sets in torch, or in the variables that torch and its libraries read, is set back."""
+    import torch
+
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory
+    arithmetic = torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision
+    benchmark, generator = torch.backends.cudnn.benchmark, torch.get_rng_state()
+    # known to monkeypatch, they are put back to what they were; no thread of a test is bound to a core
+    variables = {
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "KINETO_LOG_LEVEL": "99",
+        "OMP_PLACES": "cores",
+        "OMP_PROC_BIND": "false",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    yield
+    torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+    torch.utils.deterministic.fill_uninitialized_memory = fill
+    torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.conv.fp32_precision = arithmetic
+    torch.backends.cudnn.benchmark = benchmark
+    torch.set_rng_state(generator)
+
+
+@pytest.fixture
 def make_recipe():
     """A function from changed fields to a recipe of 10 mini-batches of 16 images."""
 

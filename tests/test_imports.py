@@ -30,6 +30,7 @@ LAYERS = (
     "execution",
     "report",
     "console",
+    "tables",
     "progress",
     "cli",
     "__main__",

@@ -1,11 +1,11 @@
-"""What is said of runs in progress where there is no terminal, and how the time left is estimated."""
+"""What is said of runs and of measurements in progress where there is no terminal, and how the time left is estimated."""
 
 import pytest
 
 from harness import progress
 from harness.execution.plan import PlannedRun
 from harness.execution.worker import Advanced, Ended, EpochEnded, Job, Started
-from harness.progress import observe_runs
+from harness.progress import observe_runs, observe_steps
 
 ROW = {"iteration": 5, "train_error": 0.5, "test_error": 0.25, "images_per_second": 1000.0}
 
@@ -95,3 +95,43 @@ def test_ends_are_told_with_their_reasons(clock, make_run, capsys):
         "resnet20/tiny/fp32/seed 0: failed (1/2): KeyError: [x]",
         "resnet20/tiny/fp32/seed 1: interrupted; what it had done is kept",
     ]
+
+
+def test_of_steps_a_pipe_gets_the_first_of_each_phase_and_then_a_line_now_and_then(clock, capsys):
+    with observe_steps() as tell:
+        clock(100.0)
+        tell("warming up", 0, 40)
+        for number in range(1, 40):
+            clock(100.0 + number)
+            tell("warming up", number, 40)
+        clock(141.0)
+        tell("round 1 of up to 15", 0, 40)
+        clock(142.0)
+        tell("round 1 of up to 15", 1, 40)
+        clock(143.0)
+        tell("round 2 of up to 15", 0, 40)
+    # a line later than 10 seconds after the last; 11 cells of 40 in 11 seconds leave 29
+    assert capsys.readouterr().err.splitlines() == [
+        "warming up: 0/40",
+        "warming up: 11/40, about 29 s left",
+        "warming up: 22/40, about 18 s left",
+        "warming up: 33/40, about 7 s left",
+        "round 1 of up to 15: 0/40",
+        "round 2 of up to 15: 0/40",
+    ]
+
+
+def test_time_left_of_steps_is_that_of_their_phase(clock, capsys):
+    with observe_steps() as tell:
+        tell("warming up", 0, 2)
+        clock(1000.0)
+        tell("measuring memory", 0, 4)
+        clock(1060.0)
+        tell("measuring memory", 1, 4)
+    assert capsys.readouterr().err.splitlines()[-1] == "measuring memory: 1/4, about 3 min 00 s left"
+
+
+def test_what_is_being_done_is_printed_as_it_is(clock, capsys):
+    with observe_steps() as tell:
+        tell("[red]", 0, 1)
+    assert capsys.readouterr().err == "[red]: 0/1\n"

@@ -23,8 +23,10 @@ from harness.cli.options import (
 from harness.errors import ModelError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from harness.analysis.profiles import CellChange, CellComparison
     from harness.config import Precision
     from harness.models import ModelEntry
+    from harness.profiling.profile import Profile
     from harness.profiling.subjects import Mode
 
 __all__ = ["profile"]
@@ -85,8 +87,8 @@ def profile(
     os.environ.setdefault("OMP_PROC_BIND", "true")
     os.environ.setdefault("OMP_PLACES", "cores")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
-    from harness import tables
-    from harness.console import load_cifar10, print_json, say
+    from harness.analysis.profiles import compare_models, compare_sessions
+    from harness.console import load_cifar10, say
     from harness.data import load
     from harness.models import models as catalogue
     from harness.models.upstream import use_clones_in
@@ -96,6 +98,7 @@ def profile(
     from harness.records import Store
     from harness.training.device import configure, resolve_device
 
+    wanted_modes, wanted_sizes = _modes(modes), _sizes(batch_sizes)
     if upstream is not None:
         use_clones_in(upstream)
     keys = [*(models or []), *(compare or [])] or list(catalogue())
@@ -110,8 +113,8 @@ def profile(
     images = load("synthetic") if data == "synthetic" else load_cifar10("auto" if data == "cifar10" else data)
     cells = plan_cells(
         list(entries),
-        modes=_modes(modes),
-        batch_sizes=_sizes(batch_sizes) or (FEW_BATCH_SIZES if many else ALL_BATCH_SIZES),
+        modes=wanted_modes,
+        batch_sizes=wanted_sizes or (FEW_BATCH_SIZES if many else ALL_BATCH_SIZES),
         precisions=chosen,
     )
     say(
@@ -124,33 +127,45 @@ def profile(
         store.write("profiles", *found.profiles)
     if found.operators:
         store.write("operators", *found.operators)
-    if as_json:
-        print_json(profiles=found.profiles, operators=found.operators)
-    else:
-        tables.print_profiles(found.profiles)
-    slower = _set_beside(found.profiles, compare, earlier)
+    comparisons = None if compare is None else compare_models(found.profiles, *compare)
+    changes = compare_sessions(found.profiles, earlier) if earlier else None
+    _show(found, compare, comparisons, changes, as_json=as_json)
     if found.interrupted:
         say("Stopped. What was measured is recorded.")
         raise typer.Exit(EXIT_INTERRUPTED)
     if not all_here or any(row["status"] == "failed" for row in found.profiles):
         raise typer.Exit(EXIT_SOME_FAILED)
-    if slower:
+    if any(change.verdict == "slower" for change in changes or ()):
         raise typer.Exit(EXIT_OUT_OF_TOLERANCE)
 
 
-def _set_beside(
-    rows: list[dict[str, Any]], compare: tuple[str, str] | None, earlier: list[dict[str, Any]]
-) -> bool:
-    """Show what was asked to be compared; whether something is slower than it was."""
-    from harness import tables
-    from harness.analysis.profiles import compare_models, compare_sessions
+def _show(
+    found: Profile,
+    compared: tuple[str, str] | None,
+    comparisons: Sequence[CellComparison] | None,
+    changes: Sequence[CellChange] | None,
+    *,
+    as_json: bool,
+) -> None:
+    """What was measured, and what it was asked to be set beside."""
+    from dataclasses import asdict
 
-    if compare is not None:
-        tables.print_comparisons(compare_models(rows, *compare), *compare)
-    changes = compare_sessions(rows, earlier)
-    if earlier:
+    from harness import tables
+    from harness.console import print_json
+
+    if as_json:
+        print_json(
+            profiles=found.profiles,
+            operators=found.operators,
+            comparisons=[asdict(cell) for cell in comparisons or ()],
+            changes=[asdict(change) for change in changes or ()],
+        )
+        return
+    tables.print_profiles(found.profiles)
+    if compared is not None and comparisons is not None:
+        tables.print_comparisons(comparisons, *compared)
+    if changes is not None:
         tables.print_changes(changes)
-    return any(change.verdict == "slower" for change in changes)
 
 
 def _have(keys: Sequence[str]) -> tuple[dict[str, ModelEntry], bool]:
@@ -182,6 +197,8 @@ def _precisions(text: str | None, device: Any, *, many: bool) -> list[Precision]
     from harness.training.device import has_native_bf16, resolve_precision
 
     if text is not None:
+        if not names(text):
+            raise UsageError(f"--precisions {text!r}: there is none in it; write e.g. fp32,bf16")
         return list(dict.fromkeys(resolve_precision(name, device) for name in names(text)))
     if many:
         return [resolve_precision("auto", device)]
@@ -194,17 +211,20 @@ def _modes(text: str) -> list[Mode]:
     for name in names(text):
         if name not in known:
             raise UnknownNameError("mode", name, known)
+    if not names(text):
+        raise UsageError(f"--modes {text!r}: there is none in it; write train, infer, or train,infer")
     return [mode for mode in known if mode in names(text)]
 
 
 def _sizes(text: str | None) -> list[int] | None:
     if text is None:
         return None
-    if not all(part.isdecimal() and 0 < int(part) <= MAX_BATCH_SIZE for part in names(text)):
+    parts = names(text)
+    if not parts or not all(part.isdecimal() and 0 < int(part) <= MAX_BATCH_SIZE for part in parts):
         raise UsageError(
             f"--batch-sizes {text!r}: sizes are integers from 1 to {MAX_BATCH_SIZE:,}; write e.g. 1,128"
         )
-    return [int(part) for part in names(text)]
+    return list(dict.fromkeys(map(int, parts)))
 
 
 def _earlier(against: str, store: Any) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -23,6 +24,8 @@ __all__ = ["PeakMemory", "cuda_peak", "resident_peaks"]
 
 _STATUS = Path("/proc/self/status")
 _RESET_PEAK = Path("/proc/self/clear_refs")
+_M_MMAP_THRESHOLD = -3
+"""Of mallopt(3)."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ def cuda_peak(call: Callable[[], object], device: torch.device) -> PeakMemory:
 def resident_peaks(cells: Sequence[Cell], *, num_threads: int) -> Iterator[PeakMemory | None]:
     """Of each cell on the CPU, in order; None for one that fails. Linux only: elsewhere all are None.
 
-    They are measured in one other process, whose peak is reset before each. There glibc's allocator is left as it
-    comes: it gives large blocks back, so that no step is charged with what an earlier one left.
+    They are measured in one other process, whose peak is reset before each. There glibc's allocator gives
+    large blocks back, so that no step is charged with what an earlier one left.
 
     Raises:
         HarnessError: that process died.
@@ -90,25 +93,44 @@ def _serve(cells: Sequence[Cell], num_threads: int, line: Connection) -> None:
     from harness.profiling.subjects import SubjectNetwork
     from harness.training.device import configure
 
+    _map_large_blocks()
     cpu = torch.device("cpu")
     largest = max(cell.batch_size for cell in cells)
     images, labels = torch.randn(largest, 3, 32, 32), torch.zeros(largest, dtype=torch.int64)
-    SubjectNetwork(find(cells[0].model), cpu, images, labels).subject(
-        cells[0]
-    ).call()  # what is made once is made now
+    with contextlib.suppress(Exception):  # what is made once is made now; its failure is told below
+        SubjectNetwork(find(cells[0].model), cpu, images, labels).subject(cells[0]).call()
     for cell in cells:
         configure(cpu, cell.precision, num_threads)
-        _give_back()
-        base = _status("VmRSS")
-        _RESET_PEAK.write_text("5")
         try:
-            network = SubjectNetwork(find(cell.model), cpu, images[: cell.batch_size], labels)
-            network.subject(cell).call()
+            peak = _resident_peak(cell, images[: cell.batch_size], labels)
         except Exception:  # noqa: BLE001 - whoever measures its time is told why
-            line.send(None)
-        else:
-            line.send(PeakMemory(_status("VmHWM"), base))
-            del network
+            peak = None
+        line.send(peak)
+
+
+def _resident_peak(cell: Cell, images: torch.Tensor, labels: torch.Tensor) -> PeakMemory:
+    """Of one call; what building the network takes for a moment is not in it."""
+    from harness.models import find
+    from harness.profiling.subjects import SubjectNetwork
+
+    _give_back()
+    base = _status("VmRSS")
+    subject = SubjectNetwork(find(cell.model), images.device, images, labels).subject(cell)
+    _give_back()
+    _RESET_PEAK.write_text("5")
+    subject.call()
+    return PeakMemory(_status("VmHWM"), base)
+
+
+def _map_large_blocks() -> None:
+    """Have the C library map every large block by itself, and return it to the system when it is free.
+
+    By itself glibc stops doing so for blocks up to the largest that was freed so far.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(_M_MMAP_THRESHOLD, 2**17)
 
 
 def _give_back() -> None:

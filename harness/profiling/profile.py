@@ -16,6 +16,7 @@ import torch
 from harness.config import Precision, load_recipe
 from harness.data import ImageSet
 from harness.environment import Environment
+from harness.errors import UsageError
 from harness.models import ModelEntry
 from harness.profiling.ceilings import Ceilings, measure_ceilings
 from harness.profiling.cost import StaticCost, static_cost
@@ -109,6 +110,9 @@ def profile(
         device: where to measure.
         here: this process.
         tell: is told of progress.
+
+    Raises:
+        UsageError: there are fewer test images than the largest mini-batch has.
     """
     session = _Session(plan, entries, images, device=device, here=here, tell=tell)
     interrupted = False
@@ -141,6 +145,11 @@ class _Session:
         self.meter = open_meter(device)
         self.others: float | None = None
         size = max(cell.batch_size for cell in plan.cells)
+        if size > len(images.test_labels):
+            raise UsageError(
+                f"a mini-batch of {size:,} images: {images.name} has {len(images.test_labels):,} test images; "
+                "profile smaller ones"
+            )
         recipe = load_recipe("short")
         on_cpu = DeviceImages(images, recipe.augmentation, recipe.normalization, torch.device("cpu"))
         self.images = on_cpu.test_batch(0, size)
@@ -182,7 +191,7 @@ class _Session:
                 if self.device.type == "cuda":
                     measured.memory = cuda_peak(subject.call, self.device)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and the others go on
-                measured.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+                measured.reason = _reason(error)
             else:
                 measured.subject = subject
 
@@ -208,8 +217,12 @@ class _Session:
             )
             self._configure(cell.precision)
             assert measured.subject is not None
-            rows = operator_rows(measured.subject.call, self.device, trace=trace)
-            self.operators += [{**self._what(cell), **row} for row in rows]
+            try:
+                rows = operator_rows(measured.subject.call, self.device, trace=trace)
+            except Exception as error:  # noqa: BLE001 - as when warming up
+                measured.reason = _reason(error)
+            else:
+                self.operators += [{**self._what(cell), **row} for row in rows]
 
     def _take_rounds(self) -> None:
         for number in range(self.plan.max_rounds):
@@ -230,7 +243,7 @@ class _Session:
         try:
             seconds = visit(measured.subject.call, self.device, num_calls)
         except Exception as error:  # noqa: BLE001 - as when warming up
-            measured.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            measured.reason = _reason(error)
             return
         measured.joules += self.meter.read() - before if self.meter else 0.0
         measured.round_seconds.append(seconds)
@@ -289,3 +302,8 @@ class _Session:
             "busy": None if self.others is None else is_busy(self.others),
             **self.here.columns(),
         }
+
+
+def _reason(error: Exception) -> str:
+    """In one line."""
+    return f"{type(error).__name__}: {error}".splitlines()[0]

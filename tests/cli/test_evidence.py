@@ -91,6 +91,8 @@ def test_unknown_names_are_exit_code_2(harness: Harness, tmp_path: Path) -> None
         ("identities", "identify"),
         ("audits", "audit"),
         ("benchmarks", "results import-benchmarks"),
+        ("profiles", "profile"),
+        ("operators", "profile"),
     ],
 )
 def test_where_nothing_is_recorded_the_command_that_would_is_named(

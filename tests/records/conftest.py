@@ -151,11 +151,10 @@ def write_kind(store, make_run, make_epoch, make_predictions, make_row):
     """A function that records a run of one epoch, or else what a kind holds, and returns the file's path."""
 
     def write(kind="epochs", run_id="run-1"):
-        if kind in {"identities", "audits", "benchmarks"}:
+        if kind not in {"runs", "epochs", "predictions"}:
             store.write(kind, make_row(kind, run_id))
             return store.root / kind / f"{run_id}.parquet"
         store.write_run(make_run(run_id=run_id), [make_epoch(run_id=run_id)], make_predictions(run_id))
-        assert kind in KINDS
         return store.root / kind / f"{run_id}.parquet"
 
     return write

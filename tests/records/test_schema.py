@@ -39,8 +39,9 @@ def test_version_3_of_the_schema_never_changes():
     # Golden values. Whoever changes a column changes the version.
     assert SCHEMA_VERSION == 3
     assert len(KINDS["runs"]) == 57
-    assert list(KINDS) == ["runs", "epochs", "predictions", "identities", "audits", "benchmarks"]
-    assert [len(KINDS[kind]) for kind in ("identities", "audits", "benchmarks")] == [46, 36, 28]
+    others = {"identities": 46, "audits": 36, "benchmarks": 28, "profiles": 48, "operators": 9}
+    assert list(KINDS) == ["runs", "epochs", "predictions", *others]
+    assert {kind: len(KINDS[kind]) for kind in others} == others
     assert KINDS["epochs"].names == [
         "run_id",
         "epoch",
@@ -56,6 +57,19 @@ def test_version_3_of_the_schema_never_changes():
     ]
     assert KINDS["predictions"].names == ["run_id", "image", "label", "logits"]
     assert KINDS["predictions"].field("logits").type == pa.list_(pa.float32(), 10)
+    assert KINDS["operators"].names == [
+        "session_id",
+        "model",
+        "mode",
+        "batch_size",
+        "precision",
+        "operator",
+        "calls",
+        "self_seconds",
+        "share",
+    ]
+    # a list of a round's calls for each round
+    assert KINDS["profiles"].field("round_seconds").type == pa.list_(pa.list_(pa.float64()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,6 +144,40 @@ def test_run_needs_what_was_asked_and_where_it_ran_but_not_what_came_of_it(make_
     else:
         with pytest.raises(RecordError, match=f"column '{column}' must not be null"):
             to_table("runs", [row])
+
+
+MEASURED = {
+    "reason",
+    "engine",
+    "parameters",
+    "parameters_total",
+    "parameters_by_stage",
+    "macs",
+    "weighted_layers",
+    "activation_bytes_per_image",
+    "peak_memory_bytes",
+    "base_memory_bytes",
+    "reserved_memory_bytes",
+    "joules_per_image",
+    "energy_source",
+    "flops_share",
+    "others_share",
+    "busy",
+}
+
+
+def test_a_cell_that_failed_needs_what_it_was_and_not_what_was_found_out(make_row):
+    row = make_row("profiles")
+    row |= dict.fromkeys(MEASURED) | {"warmup_seconds": [], "round_seconds": []}
+    assert to_table("profiles", [row]).to_pylist() == [row]
+    for column in ("model", "mode", "batch_size", "precision", "model_source", "status", "ceiling_flops"):
+        with pytest.raises(RecordError, match=f"column '{column}' must not be null"):
+            to_table("profiles", [row | {column: None}])
+
+
+def test_rounds_of_a_cell_may_differ_in_length(make_row):
+    row = make_row("profiles") | {"round_seconds": [[0.5], [0.25, 1e-9, 0.75], []]}
+    assert to_table("profiles", [row]).to_pylist() == [row]
 
 
 def test_nan_is_a_value_and_not_null(make_epoch):

@@ -342,11 +342,20 @@ def test_run_whose_file_has_no_rows_counts_as_not_recorded(store, write_kind):
     assert store.local_run("run-1") is None
 
 
-@pytest.mark.parametrize("kind", ["identities", "audits", "benchmarks"])
+@pytest.mark.parametrize("kind", ["identities", "audits", "benchmarks", "profiles", "operators"])
 def test_what_is_no_part_of_a_run_is_read_as_it_was_written(store, make_row, kind):
     store.write(kind, make_row(kind))
     table, broken = store.read(kind)
     assert (table.to_pylist(), broken) == ([make_row(kind)], [])
+    assert store.check() == (1, [])
+
+
+@pytest.mark.parametrize("kind", ["profiles", "operators"])
+def test_a_session_is_one_file_of_all_its_rows(store, make_row, kind):
+    rows = [make_row(kind, "session-1") | {"batch_size": size} for size in (1, 8, 128)]
+    store.write(kind, *rows)
+    assert [path.name for path in store.root.rglob("*.parquet")] == ["session-1.parquet"]
+    assert rows_of(store, kind) == rows
     assert store.check() == (1, [])
 
 

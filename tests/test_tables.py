@@ -1,0 +1,148 @@
+"""Tables of profiles, as people read them."""
+
+import pytest
+
+from harness.analysis.profiles import compare_models, compare_sessions
+from harness.tables import print_changes, print_comparisons, print_operators, print_profiles
+
+MIB = 2**20
+
+
+@pytest.fixture
+def make_row():
+    """A function from changed columns to a cell, as far as a table reads it: three rounds of two calls."""
+
+    def make(**changes):
+        return {
+            "session_id": "s1",
+            "model": "resnet20",
+            "mode": "train",
+            "batch_size": 8,
+            "precision": "fp32",
+            "status": "measured",
+            "reason": None,
+            "round_seconds": [[0.001, 0.003], [0.002, 0.002], [0.002, 0.002]],
+            "flops_share": 0.125,
+            "peak_memory_bytes": 3000 * MIB,
+            "base_memory_bytes": 1000 * MIB,
+            "others_share": 0.01,
+            "busy": False,
+        } | changes
+
+    return make
+
+
+@pytest.fixture
+def printed(capsys):
+    """A function to the lines that were printed, as words."""
+    return lambda: [line.split() for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_cell_is_a_line_of_what_it_takes(make_row, printed):
+    print_profiles([make_row()])
+    title, columns, line = printed()
+    assert " ".join(title) == "Time of a step"
+    assert " ".join(columns) == (
+        "model mode batch precision median 95 % interval p95 p99 calls images/s of ceiling peak MiB of it network"
+    )
+    assert " ".join(line) == "resnet20 train 8 fp32 2 ms 2 ms .. 2 ms - - 6 4,000 12.5% 3,000 2,000"
+
+
+def test_quantiles_are_those_of_all_calls(make_row, printed):
+    # 1, 2, ..., 100 ms, in two rounds: of which there is no interval
+    calls = [number / 1000 for number in range(1, 101)]
+    print_profiles([make_row(round_seconds=[calls[::2], calls[1::2]])])
+    assert " ".join(printed()[-1]) == "resnet20 train 8 fp32 50.5 ms - 95 ms 99 ms 100 158 12.5% 3,000 2,000"
+
+
+def test_what_is_not_known_is_a_dash(make_row, printed):
+    print_profiles([make_row(peak_memory_bytes=None, base_memory_bytes=None, flops_share=None, busy=None)])
+    assert printed()[-1][-4:] == ["4,000", "-", "-", "-"]
+
+
+def test_what_failed_stands_below_with_the_reason(make_row, printed):
+    failed = make_row(batch_size=1, status="failed", reason="ValueError: [x]", round_seconds=[])
+    later = make_row(batch_size=32, status="failed", reason="KeyError: 'y'", round_seconds=[[1.0]])
+    print_profiles([failed, later, make_row()])
+    lines = [" ".join(words) for words in printed()]
+    assert [line.split()[2] for line in lines[2:4]] == ["32", "8"]
+    assert lines[4:] == [
+        "resnet20 train 1 fp32: failed: ValueError: [x]",
+        "resnet20 train 32 fp32: failed: KeyError: 'y'",
+    ]
+
+
+def test_of_a_busy_machine_the_times_are_not_trusted(make_row, capsys):
+    busy = {"others_share": 0.31, "busy": True}
+    print_profiles([make_row(**busy), make_row(batch_size=1, **busy)])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Other programs took 31% of the cores meanwhile: these times are not to be trusted."
+    print_profiles([make_row(), make_row(session_id="s2", **busy), make_row(session_id="s3")])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "Other programs took 31% of the cores meanwhile: the times of s2 are not to be trusted."
+    print_profiles([make_row()])
+    assert "Other programs" not in capsys.readouterr().out
+
+
+def test_operators_are_a_table_for_each_step(printed):
+    step = {"session_id": "s1", "model": "resnet20", "mode": "train", "batch_size": 128, "precision": "fp32"}
+    rows = [
+        {"operator": "aten::[x]", "calls": 20, "self_seconds": 0.0123, "share": 0.75},
+        {"operator": "(others)", "calls": 3, "self_seconds": 0.0041, "share": 0.25},
+    ]
+    print_operators([*(step | row for row in rows), step | {"mode": "infer"} | rows[1] | {"share": 1.0}])
+    assert [" ".join(words) for words in printed()] == [
+        "resnet20 train 128 fp32 (s1)",
+        "operator calls self time share",
+        "aten::[x] 20 12.3 ms 75.0%",
+        "(others) 3 4.1 ms 25.0%",
+        "",
+        "resnet20 infer 128 fp32 (s1)",
+        "operator calls self time share",
+        "(others) 3 4.1 ms 100.0%",
+        "",
+    ]
+
+
+def test_two_models_are_set_beside_each_other(make_row, printed):
+    def rounds(*seconds):
+        return {"round_seconds": [[each] for each in seconds]}
+
+    rows = [
+        make_row(**rounds(2.0, 4.0, 6.0)),
+        make_row(mode="infer", **rounds(0.5, 1.0, 2.0)),
+        make_row(batch_size=128, **rounds(1.0)),
+    ]
+    rows += [make_row(model="plain20", mode=mode, **rounds(1.0, 2.0, 3.0)) for mode in ("train", "infer")]
+    rows += [make_row(model="plain20", batch_size=128, **rounds(4.0))]
+    print_comparisons(compare_models(rows, "resnet20", "plain20"), "resnet20", "plain20")
+    assert [" ".join(words) for words in printed()] == [
+        "",
+        "Time of resnet20 over that of plain20, round by round",
+        "mode batch precision ratio 95 % interval",
+        "train 8 fp32 2.000 2.000 .. 2.000",
+        "infer 8 fp32 0.500 0.500 .. 0.667",
+        "train 128 fp32 0.250 - noise",
+    ]
+
+
+def test_two_sessions_are_set_beside_each_other(make_row, printed):
+    def session(*seconds):
+        sizes = (1, 8, 32, 128)
+        return [
+            make_row(batch_size=size, round_seconds=[[each]] * (2 if size == 128 else 3))
+            for size, each in zip(sizes, seconds, strict=True)
+        ]
+
+    print_changes(compare_sessions(session(1.0, 3.0, 0.5, 1.0), session(1.0, 1.0, 1.0, 1.0)))
+    lines = [" ".join(words) for words in printed()]
+    assert lines == [
+        "",
+        "Then and now",
+        "model mode batch precision then 95 % interval now 95 % interval ratio",
+        "resnet20 train 1 fp32 1 s 1 s .. 1 s 1 s 1 s .. 1 s 1.000 agree",
+        "resnet20 train 8 fp32 1 s 1 s .. 1 s 3 s 3 s .. 3 s 3.000 slower",
+        "resnet20 train 32 fp32 1 s 1 s .. 1 s 500 ms 500 ms .. 500 ms 0.500 faster",
+        "resnet20 train 128 fp32 1 s - 1 s - 1.000 unknown",
+        "1 of 4 cells agree within their intervals.",
+    ]
