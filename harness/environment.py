@@ -23,7 +23,7 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Environment", "capture", "code_sha256", "cpu_flags", "num_cores"]
+__all__ = ["Environment", "capture", "code_sha256", "cores", "cpu_flags", "num_cores"]
 
 _LIBRARIES = ("numpy", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision", "triton")
 _COMPUTING_CODE = ("paper.py", "models/**/*.py", "training/**/*.py")
@@ -119,12 +119,20 @@ def capture(device: torch.device, *, num_threads: int, allocator: str) -> Enviro
 
 
 @functools.cache
-def num_cores() -> int:
-    """Cores this process may use; where threads are to be bound to cores, ask before torch binds this one."""
+def cores() -> frozenset[int]:
+    """Numbers of the cores this process may use, as when first asked; empty where the system does not say.
+
+    Where threads are to be bound to cores, ask before torch is imported, which binds this one.
+    """
     try:
-        return len(os.sched_getaffinity(0))
+        return frozenset(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
-        return os.cpu_count() or 1
+        return frozenset()
+
+
+def num_cores() -> int:
+    """Cores this process may use."""
+    return len(cores()) or os.cpu_count() or 1
 
 
 @functools.cache

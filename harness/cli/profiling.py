@@ -118,7 +118,7 @@ def profile(
         precisions=chosen,
     )
     say(
-        f"{len(cells)} cells of {len(entries)} models on {here.device_name}, {num_threads} thread{'s' * (num_threads > 1)}"
+        f"{len(cells)} cells of {len(entries)} model{'s' * (len(entries) > 1)} on {here.device_name}, {num_threads} thread{'s' * (num_threads > 1)}"
     )
     plan = Plan(cells=cells, max_rounds=rounds, max_seconds=60 * minutes, trace_folder=trace)
     with observe_steps() as tell:

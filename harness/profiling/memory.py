@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.environment import cores
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def resident_peaks(cells: Sequence[Cell], *, num_threads: int) -> Iterator[PeakM
         return
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(cells, num_threads, theirs), daemon=True)
+    process = context.Process(target=_serve, args=(cells, num_threads, cores(), theirs), daemon=True)
     process.start()
     theirs.close()
     try:
@@ -82,11 +83,9 @@ def resident_peaks(cells: Sequence[Cell], *, num_threads: int) -> Iterator[PeakM
         process.join()
 
 
-def _serve(cells: Sequence[Cell], num_threads: int, line: Connection) -> None:
-    os.environ["OMP_NUM_THREADS"] = str(num_threads)
-    os.environ.pop(
-        "OMP_PROC_BIND", None
-    )  # this process may have inherited the one core that its parent is bound to
+def _serve(cells: Sequence[Cell], num_threads: int, own_cores: frozenset[int], line: Connection) -> None:
+    if own_cores:  # it has inherited the one core that its parent's first thread is bound to
+        os.sched_setaffinity(0, own_cores)
     import torch
 
     from harness.models import find

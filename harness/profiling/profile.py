@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +17,7 @@ import torch
 from harness.config import Precision, load_recipe
 from harness.data import ImageSet
 from harness.environment import Environment
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.models import ModelEntry
 from harness.profiling.ceilings import Ceilings, measure_ceilings
 from harness.profiling.cost import StaticCost, static_cost
@@ -137,7 +138,7 @@ class _Session:
     ) -> None:
         self.plan, self.entries, self.device, self.here, self.tell = plan, entries, device, here, tell
         self.started = time.monotonic()
-        self.session_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{here.device}"
+        self.session_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{here.device}"
         self.measured = [_Measured(cell) for cell in plan.cells]
         self.costs: dict[str, StaticCost] = {}
         self.ceilings: dict[Precision, Ceilings] = {}
@@ -212,9 +213,7 @@ class _Session:
         for number, measured in enumerate(chosen.values()):
             self.tell("profiling operators", number, len(chosen))
             cell, folder = measured.cell, self.plan.trace_folder
-            trace = (
-                folder and folder / f"{cell.model}-{cell.mode}-{cell.batch_size}-{cell.precision.value}.json"
-            )
+            trace = folder and folder / re.sub(r"[^A-Za-z0-9.-]+", "-", f"{cell}.json")
             self._configure(cell.precision)
             assert measured.subject is not None
             try:
@@ -239,14 +238,22 @@ class _Session:
         assert measured.subject is not None
         self._configure(measured.cell.precision)
         num_calls = calls_per_visit(measured.warmup_seconds[-1], SECONDS_PER_VISIT)
-        before = self.meter.read() if self.meter else 0.0
+        before = self._joules()
         try:
             seconds = visit(measured.subject.call, self.device, num_calls)
         except Exception as error:  # noqa: BLE001 - as when warming up
             measured.reason = _reason(error)
             return
-        measured.joules += self.meter.read() - before if self.meter else 0.0
+        measured.joules += self._joules() - before
         measured.round_seconds.append(seconds)
+
+    def _joules(self) -> float:
+        """What the meter shows; one that fails once is used no more, and what it showed is not either."""
+        try:
+            return self.meter.read() if self.meter else 0.0
+        except HarnessError:
+            self.meter = None
+            return 0.0
 
     def _alive(self) -> list[_Measured]:
         return [measured for measured in self.measured if measured.subject and not measured.reason]
