@@ -122,8 +122,8 @@ def test_what_is_measured_is_printed_and_recorded(
     operators = recorded(results, "operators")
     assert {(row["mode"], row["batch_size"]) for row in operators} == {("train", 2), ("infer", 2)}
     assert {path.name for path in (tmp_path / "traces").iterdir()} == {
-        "mynet:net-train-2-fp32.json",
-        "mynet:net-infer-2-fp32.json",
+        "mynet-net-train-2-fp32.json",
+        "mynet-net-infer-2-fp32.json",
     }
     [session] = {row["session_id"] for row in (*rows, *operators)}
     assert {path.relative_to(results).as_posix() for path in results.rglob("*.parquet")} == {

@@ -235,7 +235,7 @@ def test_operators_are_those_of_the_usual_size_where_there_is_one(measure, monke
 def test_courses_of_steps_are_written_where_they_are_wanted(measure, tmp_path):
     measure("plain", sizes=(2,), trace_folder=tmp_path / "traces")
     names = {path.name for path in (tmp_path / "traces").iterdir()}
-    assert names == {f"mynet:plain-{mode}-2-fp32.json" for mode in ("train", "infer")}
+    assert names == {f"mynet-plain-{mode}-2-fp32.json" for mode in ("train", "infer")}
 
 
 def test_a_cell_that_fails_is_recorded_with_the_reason_and_all_others_are_measured(measure):
