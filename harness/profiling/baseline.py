@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -86,9 +87,7 @@ class BaselineLoop:
                 persistent_workers=num_workers > 0,
             )
 
-        with warnings.catch_warnings():
-            # as many loaders as the references have, however few cores there are
-            warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        with _however_few_cores():
             self.loader = load(
                 _PillowImages(images.train_images, images.train_labels, normalization, augmented=True),
                 shuffle=True,
@@ -103,7 +102,7 @@ class BaselineLoop:
     def batches(self) -> Iterator[Any]:
         """Images (N, 3, 32, 32) and labels (N,), one pass after another."""
         while True:
-            yield from self.loader
+            yield from _begin(self.loader)
 
     def train(self, num_iterations: int) -> tuple[float, float]:
         """So many mini-batches.
@@ -129,9 +128,22 @@ class BaselineLoop:
         self.model.eval()
         num_correct, num_images = 0, 0
         with torch.no_grad():
-            for batch in self.test_loader:
+            for batch in _begin(self.test_loader):
                 inputs, labels = (tensor.to(self.device) for tensor in batch)
                 num_correct += int((self.model(inputs).argmax(dim=1) == labels).sum().item())
                 num_images += len(labels)
         self.model.train()
         return num_correct / num_images
+
+
+def _begin(loader: DataLoader[Any]) -> Iterator[Any]:
+    with _however_few_cores():
+        return iter(loader)
+
+
+@contextmanager
+def _however_few_cores() -> Iterator[None]:
+    """As many loaders as the references have."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
+        yield

@@ -11,10 +11,10 @@ HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("benchmark_only"):
-        here = [item for item in items if HERE in item.path.parents]
-        config.hook.pytest_deselected(items=here)
-        items[:] = [item for item in items if item not in here]
+    wanted = bool(config.getoption("benchmark_only"))
+    others = [item for item in items if (HERE in item.path.parents) is not wanted]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if (HERE in item.path.parents) is wanted]
 
 
 def pytest_benchmark_update_machine_info(config, machine_info):
