@@ -59,7 +59,8 @@ def execute(
         runs_at_once: in turn in each process.
         observer: is told of every event.
     """
-    return _Pool(jobs, environment, num_workers, runs_at_once, observer).run()
+    pool = _Pool(jobs, environment, num_workers=num_workers, runs_at_once=runs_at_once, observer=observer)
+    return pool.run()
 
 
 class _Pool:
@@ -67,6 +68,7 @@ class _Pool:
         self,
         jobs: Sequence[Job],
         environment: Environment,
+        *,
         num_workers: int,
         runs_at_once: int,
         observer: Observer,

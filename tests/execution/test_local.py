@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from harness.config import Precision
+from harness.execution import local
 from harness.execution.local import execute
 from harness.execution.worker import Advanced, Ended, EpochEnded, PutBack, Started
 from harness.records import Store
@@ -176,22 +177,27 @@ def bits(job):
 
 
 def test_runs_of_one_process_give_the_bits_that_they_give_alone(run_jobs, make_job) -> None:
-    def jobs(results):
-        return [
-            make_job(results=results, seed=0),
-            make_job(results=results, seed=1),
-            make_job(results=results, model="plain20", iterations=3),
-            make_job(results=results, precision=Precision.BF16),  # a process has one precision
-        ]
-
-    together, alone = jobs("together"), jobs("alone")
-    execution = run_jobs(*together, runs_at_once=3)
+    together = [make_job(seed=0), make_job(model="plain20", iterations=3)]
+    alone = make_job(results="alone", seed=0)
+    execution = run_jobs(*together, runs_at_once=2)
     assert {ended.status for ended in execution.ended.values()} == {"completed"}
-    run_jobs(*alone)
-    assert [bits(job) for job in together] == [bits(job) for job in alone]
-    assert [recorded(job)["runs_at_once"] for job in together] == [3, 3, 3, 1]
-    assert {recorded(job)["runs_at_once"] for job in alone} == {1}
+    run_jobs(alone)
+    assert bits(together[0]) == bits(alone)
+    assert [recorded(job)["runs_at_once"] for job in (*together, alone)] == [2, 2, 1]
     assert {recorded(job)["engine"] for job in together} == {"eager"}
+
+
+def test_a_process_is_given_runs_of_one_precision(make_job, make_environment) -> None:
+    jobs = [
+        make_job(seed=seed, precision=precision)
+        for seed in (0, 1)
+        for precision in (Precision.FP32, Precision.BF16)
+    ]
+    pool = local._Pool(
+        jobs, make_environment(), num_workers=1, runs_at_once=3, observer=lambda job, event: None
+    )
+    assert [pool._next_jobs() for _ in range(2)] == [jobs[0::2], jobs[1::2]]
+    assert not pool._has_work
 
 
 def test_a_run_that_raises_leaves_the_others_of_its_process_alone(run_jobs, make_job) -> None:
@@ -225,7 +231,7 @@ def test_all_runs_of_a_killed_process_are_recorded_and_the_next_start_gives_the_
     assert [execution.ended[job.run_id].status for job in killed] == ["failed", "failed"]
     assert [recorded(job)["status"] for job in killed] == ["failed", "failed"]
     run_jobs(*killed, runs_at_once=2)
-    run_jobs(*whole)
+    run_jobs(*whole, runs_at_once=2)
     assert [bits(job) for job in killed] == [bits(job) for job in whole]
     assert [len(recorded(job)["resumed_at"]) for job in killed] == [1, 1]
 
