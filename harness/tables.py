@@ -1,8 +1,9 @@
-"""Tables of profiles, for people."""
+"""Tables of records, for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.markup import escape
@@ -11,9 +12,134 @@ from harness.analysis.profiles import CellChange, CellComparison
 from harness.analysis.timing import summarize_timing
 from harness.console import new_table, seconds_for_people, stdout
 
-__all__ = ["print_changes", "print_comparisons", "print_operators", "print_profiles"]
+__all__ = [
+    "print_audits",
+    "print_benchmarks",
+    "print_changes",
+    "print_comparisons",
+    "print_identities",
+    "print_operators",
+    "print_profiles",
+    "print_runs",
+]
 
 MIB = 2**20
+
+
+def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
+    """Table of recorded runs."""
+    table = new_table("run", "data", "status", "test accuracy", "images/s", "device", "finished")
+    for run in runs:
+        accuracy, rate = run["test_accuracy"], run["images_per_second"]
+        table.add_row(
+            run["run_id"],
+            run["data"],
+            run["status"],
+            "-" if accuracy is None else f"{accuracy:.2%}",
+            "-" if rate is None else f"{rate:,.0f}",
+            run["device_name"],
+            f"{run['finished_at']:%Y-%m-%d %H:%M}",
+        )
+    stdout.print(table)
+
+
+WIDE = 160
+"""Columns of text from which on a table may have more than the most important columns."""
+
+
+def print_identities(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Table of identity cards; what deviates stands below it."""
+    deviations = list(dict.fromkeys(row["first_deviation"] for row in rows if row["first_deviation"]))
+    columns: dict[str, Callable[[Mapping[str, Any]], str]] = {
+        "model": lambda row: row["model"],
+        "function": lambda row: _function(row, deviations),
+        "parameters": lambda row: f"{row['parameters']:,}",
+        "MACs": lambda row: f"{row['macs']:,}",
+        "layers": lambda row: f"{row['layers_on_main_path']}+{row['layers_beside']}",
+        "shortcut": lambda row: row["shortcut"],
+    }
+    if stdout.width >= WIDE:
+        columns |= {
+            "stem": lambda row: row["stem"],
+            "channels": lambda row: "-".join(
+                map(str, dict.fromkeys(stage["channels"] for stage in row["stages"]))
+            ),
+            "pooling": lambda row: row["pooling"],
+            "initial weights": lambda row: row["initialization"],
+        }
+    table = new_table(*columns)
+    for name in ("model", "parameters", "MACs"):
+        table.columns[list(columns).index(name)].no_wrap = True
+    for row in rows:
+        table.add_row(*(value(row) for value in columns.values()))
+    stdout.print(table)
+    for number, deviation in enumerate(deviations, start=1):
+        stdout.print(f"[{number}] {deviation}", markup=False)
+    stdout.print(
+        "function: = that of the paper's network named there, given the same weights: bit for bit, or but for rounding "
+        "(largest relative difference in float64); != another."
+    )
+
+
+def _function(row: Mapping[str, Any], deviations: Sequence[str]) -> str:
+    difference = max(row["difference_of_logits_fp64"] or 0, row["difference_of_gradients_fp64"] or 0)
+    return {
+        "reference": "the paper's network",
+        "identical": f"= {row['counterpart']}, bit for bit",
+        "equal": f"= {row['counterpart']} ({difference:.0e})",
+        "permuted": f"= {row['counterpart']}, permuted ({difference:.0e})",
+        "different": f"!= {row['counterpart']} \\[{_number(row['first_deviation'], deviations)}]",
+    }[row["equivalence"]]
+
+
+def _number(text: str | None, listed: Sequence[str]) -> int:
+    return listed.index(text) + 1 if text else 0
+
+
+def print_audits(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Table of published checkpoints: what was claimed, and what they do."""
+    table = new_table(
+        *("checkpoint", "claimed", "measured", "", "through our class", "predictions differing"),
+        title="Test accuracy of published weights, per cent",
+    )
+    for row in rows:
+        claimed, measured = (f"{100 * row[name]:.2f}" for name in ("claimed_accuracy", "accuracy"))
+        table.add_row(
+            row["model"],
+            claimed,
+            measured,
+            "as claimed" if claimed == measured else "[red]NOT as claimed[/]",
+            f"{100 * row['counterpart_accuracy']:.2f} ({row['counterpart']})",
+            f"{row['num_predictions_differing']} of {row['num_images']:,}",
+        )
+    stdout.print(table)
+
+
+def print_benchmarks(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table for each group; ratios are to the group's first row."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["session_id"], row["group"]), []).append(row)
+    for (session, group), members in groups.items():
+        table = new_table(
+            *("benchmark", "median", "from", "to", "rounds", "images/s", "ratio"),
+            title=f"{group} ({session})",
+        )
+        first = statistics.median(members[0]["round_seconds"])
+        for row in members:
+            median = statistics.median(row["round_seconds"])
+            table.add_row(
+                escape(row["name"]),
+                *(
+                    seconds_for_people(value)
+                    for value in (median, min(row["round_seconds"]), max(row["round_seconds"]))
+                ),
+                str(len(row["round_seconds"])),
+                f"{row['images'] / median:,.0f}" if row["images"] else "",
+                f"{first / median:.2f}",
+            )
+        stdout.print(table)
+        stdout.print()
 
 
 def print_profiles(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -44,11 +44,12 @@ def identify(
     as_json: Json = False,
 ) -> None:
     """Write an identity card per model: size, structure, initial weights, and whether it is the paper's function."""
-    from harness.console import print_identities, print_json, say
+    from harness.console import print_json, say
     from harness.execution.networks import have_network
     from harness.identity.card import identity_card
     from harness.models import ModelEntry, find
     from harness.models import models as catalogue
+    from harness.tables import print_identities
 
     entries = {key: find(key) for key in models} if models else catalogue()
     images, _, here = _prepare(data, "cpu", upstream)
@@ -80,9 +81,10 @@ def audit(
     """Evaluate published checkpoints as their repositories say, through their class and through ours."""
     from harness.audit import PublishedCheckpoint, find_checkpoint, published_checkpoints
     from harness.audit import audit as audit_checkpoint
-    from harness.console import print_audits, print_json, say
+    from harness.console import print_json, say
     from harness.execution.networks import have_file, have_network
     from harness.models import find
+    from harness.tables import print_audits
 
     checkpoints = {key: find_checkpoint(key) for key in models} if models else published_checkpoints()
     images, torch_device, here = _prepare(data, device, upstream)
@@ -109,8 +111,7 @@ def _prepare(
 
     allocator_state = allocator.configure()
     from harness.config import Precision
-    from harness.console import load_cifar10
-    from harness.data import load
+    from harness.console import load_images
     from harness.models.upstream import use_clones_in
     from harness.training.device import configure, resolve_device
 
@@ -118,8 +119,7 @@ def _prepare(
         use_clones_in(upstream)
     device, num_threads = resolve_device(device_name), environment.num_cores()
     configure(device, Precision.FP32, num_threads)
-    source = "auto" if data == "cifar10" else data
-    images = load("synthetic") if data == "synthetic" else load_cifar10(source)
+    images = load_images(data)
     return images, device, environment.capture(device, num_threads=num_threads, allocator=allocator_state)
 
 

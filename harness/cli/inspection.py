@@ -147,9 +147,16 @@ def results_list(
     as_json: Json = False,
 ) -> None:
     """List every record of a kind, those that the project published included."""
-    from harness.console import print_audits, print_benchmarks, print_identities, print_json, print_runs, say
+    from harness.console import print_json, say
     from harness.records import Store
-    from harness.tables import print_operators, print_profiles
+    from harness.tables import (
+        print_audits,
+        print_benchmarks,
+        print_identities,
+        print_operators,
+        print_profiles,
+        print_runs,
+    )
 
     show = {
         "runs": print_runs,
@@ -180,9 +187,9 @@ def results_import_benchmarks(
     results: Results = DEFAULT_RESULTS,
 ) -> None:
     """Record what the benchmarks measured."""
-    from harness.console import print_benchmarks
     from harness.profiling.benchmarks import read_report
     from harness.records import Store
+    from harness.tables import print_benchmarks
 
     rows = read_report(report)
     if not rows:

@@ -88,8 +88,7 @@ def profile(
     os.environ.setdefault("OMP_PLACES", "cores")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
     from harness.analysis.profiles import compare_models, compare_sessions
-    from harness.console import load_cifar10, say
-    from harness.data import load
+    from harness.console import load_images, say
     from harness.models import models as catalogue
     from harness.models.upstream import use_clones_in
     from harness.profiling.profile import Plan, plan_cells
@@ -110,7 +109,7 @@ def profile(
     here = environment.capture(torch_device, num_threads=num_threads, allocator=allocator_state)
     store = Store(results)
     earlier = _earlier(against, store) if against else []
-    images = load("synthetic") if data == "synthetic" else load_cifar10("auto" if data == "cifar10" else data)
+    images = load_images(data)
     cells = plan_cells(
         list(entries),
         modes=wanted_modes,

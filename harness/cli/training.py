@@ -176,7 +176,7 @@ def _plan(
 
 def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json: bool) -> None:
     """Do what is to do, show the summary, and leave with the exit code."""
-    from harness.console import announce, load_cifar10, say, stderr, this_program
+    from harness.console import announce, load_images, say, stderr, this_program
     from harness.execution.local import execute
     from harness.execution.networks import prepare_networks
     from harness.progress import observe_runs
@@ -189,7 +189,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     num_jobs = len(jobs)
     jobs = prepare_networks(jobs, session.environment, say)
     if data != "synthetic":
-        load_cifar10("auto" if data == "cifar10" else data)
+        load_images(data)
     with observe_runs(session.planned, session.num_lanes) as observer:
         execution = execute(
             jobs,
