@@ -8,8 +8,9 @@ from typing import Any
 
 from rich.markup import escape
 
-from harness.analysis.profiles import CellChange, CellComparison
+from harness.analysis.profiles import CellChange, CellComparison, joules_per_run
 from harness.analysis.timing import summarize_timing
+from harness.config import load_recipe
 from harness.console import new_table, seconds_for_people, stdout
 
 __all__ = [
@@ -142,14 +143,38 @@ def print_benchmarks(rows: Sequence[Mapping[str, Any]]) -> None:
         stdout.print()
 
 
+def _print_sizes(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Table of what can be counted, a line for each model."""
+    table = new_table(
+        *("model", "parameters", "MACs", "weighted layers", "kept for backward, KiB an image"),
+        title="Size",
+    )
+    counted = {row["model"]: row for row in rows if row["macs"] is not None}
+    for model, row in counted.items():
+        table.add_row(
+            model,
+            f"{row['parameters']:,}",
+            f"{row['macs']:,}",
+            str(row["weighted_layers"]),
+            f"{row['activation_bytes_per_image'] / 2**10:,.0f}",
+        )
+    if counted:
+        stdout.print(table)
+        stdout.print()
+
+
 def print_profiles(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Table of cells; what failed stands below it."""
+    """Table of what models are, and of what their cells take; what failed stands below it."""
+    _print_sizes(rows)
+    measured = [row for row in rows if row["round_seconds"]]
+    with_energy = any(row["joules_per_image"] is not None for row in measured)
     table = new_table(
         *("model", "mode", "batch", "precision", "median", "95 % interval", "p95", "p99", "calls"),
         *("images/s", "of ceiling", "peak MiB", "of it network"),
+        *(("mJ an image", "kJ a run of the paper") if with_energy else ()),
         title="Time of a step",
     )
-    measured = [row for row in rows if row["round_seconds"]]
+    paper = load_recipe("paper")
     for row in measured:
         timing = summarize_timing(row["round_seconds"])
         peak, base = row["peak_memory_bytes"], row["base_memory_bytes"]
@@ -166,6 +191,11 @@ def print_profiles(rows: Sequence[Mapping[str, Any]]) -> None:
             "-" if row["flops_share"] is None else f"{row['flops_share']:.1%}",
             "-" if peak is None else f"{peak / MIB:,.0f}",
             "-" if peak is None else f"{(peak - base) / MIB:,.0f}",
+            *(
+                (_in(row["joules_per_image"], 1e-3), _in(joules_per_run(row, paper), 1e3))
+                if with_energy
+                else ()
+            ),
         )
     stdout.print(table)
     for row in rows:
@@ -179,6 +209,12 @@ def print_profiles(rows: Sequence[Mapping[str, Any]]) -> None:
         stdout.print(
             f"Other programs took {share:.0%} of the cores meanwhile: {which} are not to be trusted."
         )
+
+
+def _in(value: float | None, unit: float) -> str:
+    if value is None:
+        return "-"
+    return f"{value / unit:,.0f}" if value >= 100 * unit else f"{value / unit:.3g}"
 
 
 def print_operators(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -105,19 +105,16 @@ def test_of_steps_a_pipe_gets_the_first_of_each_phase_and_then_a_line_now_and_th
             clock(100.0 + number)
             tell("warming up", number, 40)
         clock(141.0)
-        tell("round 1 of up to 15", 0, 40)
+        tell("timing in turn", 0, 40)
         clock(142.0)
-        tell("round 1 of up to 15", 1, 40)
-        clock(143.0)
-        tell("round 2 of up to 15", 0, 40)
+        tell("timing in turn", 1, 40)
     # a line later than 10 seconds after the last; 11 cells of 40 in 11 seconds leave 29
     assert capsys.readouterr().err.splitlines() == [
         "warming up: 0/40",
         "warming up: 11/40, about 29 s left",
         "warming up: 22/40, about 18 s left",
         "warming up: 33/40, about 7 s left",
-        "round 1 of up to 15: 0/40",
-        "round 2 of up to 15: 0/40",
+        "timing in turn: 0/40",
     ]
 
 

@@ -10,7 +10,7 @@ MIB = 2**20
 
 @pytest.fixture
 def make_row():
-    """A function from changed columns to a cell, as far as a table reads it: three rounds of two calls."""
+    """A function from changed columns to a cell, as far as a table reads it: five rounds of two calls."""
 
     def make(**changes):
         return {
@@ -21,8 +21,10 @@ def make_row():
             "precision": "fp32",
             "status": "measured",
             "reason": None,
-            "round_seconds": [[0.001, 0.003], [0.002, 0.002], [0.002, 0.002]],
+            "round_seconds": [[0.001, 0.003], *[[0.002, 0.002]] * 4],
             "flops_share": 0.125,
+            "joules_per_image": None,
+            "macs": None,
             "peak_memory_bytes": 3000 * MIB,
             "base_memory_bytes": 1000 * MIB,
             "others_share": 0.01,
@@ -45,7 +47,7 @@ def test_a_cell_is_a_line_of_what_it_takes(make_row, printed):
     assert " ".join(columns) == (
         "model mode batch precision median 95 % interval p95 p99 calls images/s of ceiling peak MiB of it network"
     )
-    assert " ".join(line) == "resnet20 train 8 fp32 2 ms 2 ms .. 2 ms - - 6 4,000 12.5% 3,000 2,000"
+    assert " ".join(line) == "resnet20 train 8 fp32 2 ms 2 ms .. 2 ms - - 10 4,000 12.5% 3,000 2,000"
 
 
 def test_quantiles_are_those_of_all_calls(make_row, printed):
@@ -104,16 +106,44 @@ def test_operators_are_a_table_for_each_step(printed):
     ]
 
 
+def test_what_can_be_counted_is_a_line_for_each_model(make_row, printed):
+    def counted(model, number):
+        size = {"macs": 1000 * number, "parameters": number, "weighted_layers": 22}
+        return make_row(model=model, activation_bytes_per_image=2**20, **size)
+
+    print_profiles([counted("a", 2000), counted("a", 2000), counted("b", 3), make_row(model="nothing")])
+    lines = [" ".join(words) for words in printed()]
+    assert lines[:6] == [
+        "Size",
+        "model parameters MACs weighted layers kept for backward, KiB an image",
+        "a 2,000 2,000,000 22 1,024",
+        "b 3 3,000 22 1,024",
+        "",
+        "Time of a step",
+    ]
+
+
+def test_energy_is_in_the_table_where_it_was_measured(make_row, printed):
+    print_profiles([make_row(joules_per_image=0.002), make_row(mode="infer", joules_per_image=0.001)])
+    _, columns, train, infer = printed()
+    assert " ".join(columns).endswith("of it network mJ an image kJ a run of the paper")
+    # 64,000 mini-batches of 128
+    assert train[-2:] == ["2", "16.4"]
+    assert infer[-2:] == ["1", "-"]
+
+
 def test_two_models_are_set_beside_each_other(make_row, printed):
     def rounds(*seconds):
         return {"round_seconds": [[each] for each in seconds]}
 
     rows = [
-        make_row(**rounds(2.0, 4.0, 6.0)),
-        make_row(mode="infer", **rounds(0.5, 1.0, 2.0)),
+        make_row(**rounds(2.0, 4.0, 6.0, 8.0, 10.0)),
+        make_row(mode="infer", **rounds(0.5, 1.0, 1.5, 2.0, 4.0)),
         make_row(batch_size=128, **rounds(1.0)),
     ]
-    rows += [make_row(model="plain20", mode=mode, **rounds(1.0, 2.0, 3.0)) for mode in ("train", "infer")]
+    rows += [
+        make_row(model="plain20", mode=mode, **rounds(1.0, 2.0, 3.0, 4.0, 5.0)) for mode in ("train", "infer")
+    ]
     rows += [make_row(model="plain20", batch_size=128, **rounds(4.0))]
     print_comparisons(compare_models(rows, "resnet20", "plain20"), "resnet20", "plain20")
     assert [" ".join(words) for words in printed()] == [
@@ -121,7 +151,7 @@ def test_two_models_are_set_beside_each_other(make_row, printed):
         "Time of resnet20 over that of plain20, round by round",
         "mode batch precision ratio 95 % interval",
         "train 8 fp32 2.000 2.000 .. 2.000",
-        "infer 8 fp32 0.500 0.500 .. 0.667",
+        "infer 8 fp32 0.500 0.500 .. 0.800",
         "train 128 fp32 0.250 - noise",
     ]
 
@@ -130,7 +160,7 @@ def test_two_sessions_are_set_beside_each_other(make_row, printed):
     def session(*seconds):
         sizes = (1, 8, 32, 128)
         return [
-            make_row(batch_size=size, round_seconds=[[each]] * (2 if size == 128 else 3))
+            make_row(batch_size=size, round_seconds=[[each]] * (2 if size == 128 else 5))
             for size, each in zip(sizes, seconds, strict=True)
         ]
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.analysis.timing import Comparison, Timing, agree, compare_apart, compare_paired, summarize_timing
+from harness.config import Recipe
 
-__all__ = ["CellChange", "CellComparison", "compare_models", "compare_sessions"]
+__all__ = ["CellChange", "CellComparison", "compare_models", "compare_sessions", "joules_per_run"]
 
 _Row = dict[str, Any]
+
+
+def joules_per_run(row: Mapping[str, Any], recipe: Recipe) -> float | None:
+    """Energy of training by a recipe, its evaluations not counted, at what an image of a cell has taken.
+
+    Args:
+        row: of the records of kind ``profiles``.
+        recipe: for its number of images; its mini-batches may be of another size than the cell's.
+
+    Returns:
+        Joules; None of inference, and where energy was not measured.
+    """
+    if row["mode"] != "train" or row["joules_per_image"] is None:
+        return None
+    return float(row["joules_per_image"]) * recipe.batch_size * recipe.num_iterations()
 
 
 @dataclass(frozen=True, kw_only=True)

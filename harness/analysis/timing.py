@@ -7,19 +7,21 @@ is drawn anew for an interval is whole rounds, not calls.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
 __all__ = ["Comparison", "Timing", "agree", "compare_apart", "compare_paired", "summarize_timing"]
 
 _CONFIDENCE = 0.95
-_RESAMPLES = 2000
+_RESAMPLES = 4000
 _SEED = 20
-_MIN_ROUNDS = 3
-"""Fewer say nothing of how rounds differ."""
+_MIN_ROUNDS = 5
+"""An interval of fewer would leave out the truth in more than one case of ten."""
 _MIN_CALLS_P95 = 20
 _MIN_CALLS_P99 = 100
 """As many as leave one call in the tail."""
@@ -35,7 +37,7 @@ class Timing:
     median: float
     """Of all calls."""
     low: float | None
-    """Lower end of the 95 % interval for the median; none for fewer than 3 rounds."""
+    """Lower end of the 95 % interval for the median; none for fewer than 5 rounds."""
     high: float | None
     """Its upper end."""
     p50: float
@@ -56,7 +58,7 @@ class Comparison:
     ratio: float
     """Seconds of A over seconds of B: above 1, A is slower."""
     low: float | None
-    """Lower end of the 95 % interval for the ratio; none where A or B has fewer than 3 rounds."""
+    """Lower end of the 95 % interval for the ratio; none where A or B has fewer than 5 rounds."""
     high: float | None
     """Its upper end."""
     is_noise: bool
@@ -66,9 +68,11 @@ class Comparison:
 def summarize_timing(rounds: Sequence[Sequence[float]]) -> Timing:
     """Median and quantiles of all calls, with an interval for the median.
 
-    The interval is the percentile interval of a bootstrap over rounds; the same rounds give the same interval. It is
-    too narrow for few rounds: where rounds differ more than the calls of one, it covers the true median in about
-    93 % of simulations of 10 rounds or more, in 91 % for 6, and in 75 % for 3.
+    The interval is the expanded percentile interval of a bootstrap over rounds (Hesterberg 2015, "What teachers should
+    know about the bootstrap", section 4.2): the plain one is too narrow for few rounds, by what a normal quantile is
+    less than one of Student's t, so it reaches further into the tails. The same rounds give the same interval. In
+    simulations it covers the true median in 93 % of cases for 5 rounds (the plain one in 84 %), and in 92 % to 97 % for
+    6 to 30.
 
     Args:
         rounds: seconds of each call, by round; rounds may differ in length.
@@ -79,7 +83,9 @@ def summarize_timing(rounds: Sequence[Sequence[float]]) -> Timing:
     calls = _checked(rounds)
     every = np.concatenate(calls)
     median = float(np.median(every))
-    low, high = _interval(_resampled_medians(calls)) if len(calls) >= _MIN_ROUNDS else (None, None)
+    low, high = (
+        _interval(_resampled_medians(calls), len(calls)) if len(calls) >= _MIN_ROUNDS else (None, None)
+    )
     return Timing(
         median=median,
         low=low,
@@ -95,9 +101,8 @@ def summarize_timing(rounds: Sequence[Sequence[float]]) -> Timing:
 def compare_paired(rounds_a: Sequence[Sequence[float]], rounds_b: Sequence[Sequence[float]]) -> Comparison:
     """A beside B, which were timed in turn in the same rounds: what slows a round slows both, and cancels.
 
-    The ratio is that of the medians of A and B in each round; of these, the median, with the percentile interval of
-    a bootstrap over rounds. For 3 rounds, that of equally fast functions leaves out 1 in 25 % of cases, for 4 in
-    13 %, and from 5 on in 5 % to 8 %.
+    The ratio is that of the medians of A and B in each round; of these, the median, with an interval as that of
+    :func:`summarize_timing`. In simulations that of equally fast functions leaves out 1 in 2 % to 5 % of cases.
 
     Args:
         rounds_a: seconds of each call of A, by round.
@@ -114,14 +119,14 @@ def compare_paired(rounds_a: Sequence[Sequence[float]], rounds_b: Sequence[Seque
         )
     ratios = [np.median(a, keepdims=True) / np.median(b) for a, b in zip(calls_a, calls_b, strict=True)]
     medians = _resampled_medians(ratios) if len(ratios) >= _MIN_ROUNDS else None
-    return _comparison(float(np.median(ratios)), medians)
+    return _comparison(float(np.median(ratios)), medians, len(ratios))
 
 
 def compare_apart(rounds_a: Sequence[Sequence[float]], rounds_b: Sequence[Sequence[float]]) -> Comparison:
     """A beside B, which were timed at different times: what slowed only one of them is in the ratio.
 
-    The ratio is that of the medians of all calls, with the percentile interval of a bootstrap over the rounds of A
-    and, independently, of B. It knows of what differs between the rounds of a session, not of what differs between
+    The ratio is that of the medians of all calls, with an interval as that of :func:`summarize_timing`, from rounds
+    of A and, independently, of B. It knows of what differs between the rounds of a session, not of what differs between
     the sessions.
 
     Args:
@@ -133,11 +138,11 @@ def compare_apart(rounds_a: Sequence[Sequence[float]], rounds_b: Sequence[Sequen
     """
     calls_a, calls_b = _checked(rounds_a), _checked(rounds_b)
     medians = None
-    if min(len(calls_a), len(calls_b)) >= _MIN_ROUNDS:
+    num_rounds = min(len(calls_a), len(calls_b))
+    if num_rounds >= _MIN_ROUNDS:
         medians = _resampled_medians(calls_a) / _resampled_medians(calls_b, stream=1)
-    return _comparison(
-        float(np.median(np.concatenate(calls_a)) / np.median(np.concatenate(calls_b))), medians
-    )
+    ratio = np.median(np.concatenate(calls_a)) / np.median(np.concatenate(calls_b))
+    return _comparison(float(ratio), medians, num_rounds)
 
 
 def agree(a: Timing, b: Timing) -> bool:
@@ -177,15 +182,18 @@ def _checked(rounds: Sequence[Sequence[float]]) -> list[_Floats]:
     return calls
 
 
-def _comparison(ratio: float, resampled: _Floats | None) -> Comparison:
+def _comparison(ratio: float, resampled: _Floats | None, num_rounds: int) -> Comparison:
     if resampled is None:
         return Comparison(ratio=ratio, low=None, high=None, is_noise=True)
-    low, high = _interval(resampled)
+    low, high = _interval(resampled, num_rounds)
     return Comparison(ratio=ratio, low=low, high=high, is_noise=low <= 1 <= high)
 
 
-def _interval(resampled: _Floats) -> tuple[float, float]:
-    low, high = np.quantile(resampled, [(1 - _CONFIDENCE) / 2, (1 + _CONFIDENCE) / 2])
+def _interval(resampled: _Floats, num_rounds: int) -> tuple[float, float]:
+    """The quantiles that a normal distribution has where Student's t, wider for few rounds, has the wanted ones."""
+    quantile_of_t = float(stdtrit(num_rounds - 1, (1 - _CONFIDENCE) / 2))
+    tail = float(ndtr(quantile_of_t * math.sqrt(num_rounds / (num_rounds - 1))))
+    low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
 
 

@@ -33,9 +33,13 @@ __all__ = ["profile"]
 
 EXIT_INTERRUPTED = 130
 MANY_MODELS = 5
-"""From so many on, a profile is of few sizes and one precision unless told."""
+"""From so many on, a profile is of few sizes and one precision unless told, and its visits are short."""
+LONG_VISIT, SHORT_VISIT = 0.1, 0.03
+"""Seconds."""
 ALL_BATCH_SIZES = (1, 8, 32, 128, 512)
 FEW_BATCH_SIZES = (1, 128)
+FEW_BATCH_SIZES_CPU = (1, 32)
+"""The whole catalogue is to take less than ten minutes on two cores."""
 MAX_BATCH_SIZE = 10_000
 
 
@@ -50,7 +54,9 @@ def profile(
     modes: Annotated[str, typer.Option(help="train, infer, or both, separated by a comma.")] = "train,infer",
     batch_sizes: Annotated[
         str | None,
-        typer.Option(help="Images of a mini-batch. Default: 1,8,32,128,512; of five models or more: 1,128."),
+        typer.Option(
+            help="Images of a mini-batch. Default: 1,8,32,128,512; of five models or more: 1,128, on a CPU 1,32."
+        ),
     ] = None,
     precisions: Annotated[
         str | None,
@@ -110,16 +116,23 @@ def profile(
     store = Store(results)
     earlier = _earlier(against, store) if against else []
     images = load_images(data)
+    few_sizes = FEW_BATCH_SIZES_CPU if torch_device.type == "cpu" else FEW_BATCH_SIZES
     cells = plan_cells(
         list(entries),
         modes=wanted_modes,
-        batch_sizes=wanted_sizes or (FEW_BATCH_SIZES if many else ALL_BATCH_SIZES),
+        batch_sizes=wanted_sizes or (few_sizes if many else ALL_BATCH_SIZES),
         precisions=chosen,
     )
     say(
         f"{len(cells)} cells of {len(entries)} model{'s' * (len(entries) > 1)} on {here.device_name}, {num_threads} thread{'s' * (num_threads > 1)}"
     )
-    plan = Plan(cells=cells, max_rounds=rounds, max_seconds=60 * minutes, trace_folder=trace)
+    plan = Plan(
+        cells=cells,
+        max_rounds=rounds,
+        max_seconds=60 * minutes,
+        seconds_per_visit=SHORT_VISIT if many else LONG_VISIT,
+        trace_folder=trace,
+    )
     with observe_steps() as tell:
         found = measure(plan, entries, images, device=torch_device, here=here, tell=tell)
     if found.profiles:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from harness.identity.graph import by, probe, trace
+from harness.identity.graph import Layer, by, probe, trace
 from harness.models.cost import num_macs, num_parameters
 
-__all__ = ["StaticCost", "activation_bytes_per_image", "parameters_by_stage", "static_cost"]
+__all__ = ["StaticCost", "activation_bytes_per_image", "static_cost"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,32 +37,28 @@ def static_cost(build: Callable[[], nn.Module]) -> StaticCost:
     """Count a network's cost.
 
     Args:
-        build: makes the network; it is called several times, since looking at a network can change it.
+        build: makes the network; it is called twice, since looking at a network can change it.
 
     Raises:
         ModelError: its layers cannot be told.
     """
-    network = build()
-    total = sum(parameter.numel() for parameter in network.parameters())
+    network, traced = build(), build().train()
+    layers = trace(traced, probe()).layers
     return StaticCost(
         parameters=num_parameters(network),
-        parameters_total=total,
-        parameters_by_stage=parameters_by_stage(build()),
+        parameters_total=sum(parameter.numel() for parameter in network.parameters()),
+        parameters_by_stage=_parameters_by_stage(traced, layers),
         macs=num_macs(network),
-        weighted_layers=len(trace(build().train(), probe()).layers),
+        weighted_layers=len(layers),
         activation_bytes_per_image=activation_bytes_per_image(network),
     )
 
 
-def parameters_by_stage(network: nn.Module) -> dict[str, int]:
-    """Number of parameters by size of the outputs of their layers; see `StaticCost`. Statistics move.
-
-    Raises:
-        ModelError: the network's layers cannot be told.
-    """
+def _parameters_by_stage(network: nn.Module, layers: Sequence[Layer]) -> dict[str, int]:
+    """Number of parameters by size of the outputs of their layers; see `StaticCost`."""
     counts: dict[str, int] = {}
     counted: set[nn.Parameter] = set()
-    for layer in trace(network.train(), probe()).layers:
+    for layer in layers:
         normalization = () if layer.normalization is None else layer.normalization.parameters()
         own = {layer.weight, *normalization} | ({layer.bias} if layer.bias is not None else set())
         stage = by(layer.output_size) or "classifier"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import multiprocessing
 import os
 import sys
@@ -19,7 +20,7 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     import torch
 
-    from harness.profiling.subjects import Cell
+    from harness.profiling.subjects import Cell, SubjectNetwork
 
 __all__ = ["PeakMemory", "cuda_peak", "resident_peaks"]
 
@@ -98,27 +99,28 @@ def _serve(cells: Sequence[Cell], num_threads: int, own_cores: frozenset[int], l
     images, labels = torch.randn(largest, 3, 32, 32), torch.zeros(largest, dtype=torch.int64)
     with contextlib.suppress(Exception):  # what is made once is made now; its failure is told below
         SubjectNetwork(find(cells[0].model), cpu, images, labels).subject(cells[0]).call()
-    for cell in cells:
-        configure(cpu, cell.precision, num_threads)
-        try:
-            peak = _resident_peak(cell, images[: cell.batch_size], labels)
-        except Exception:  # noqa: BLE001 - whoever measures its time is told why
-            peak = None
-        line.send(peak)
+    for model, members in itertools.groupby(cells, key=lambda cell: cell.model):
+        network = None  # before the next one is there
+        base = _resident()
+        with contextlib.suppress(Exception):  # whoever measures its time is told why
+            network = SubjectNetwork(find(model), cpu, images, labels)
+            base = min(base, _resident())  # what the first time did not give back
+        for cell in members:
+            configure(cpu, cell.precision, num_threads)
+            line.send(_resident_peak(network, cell, base))
 
 
-def _resident_peak(cell: Cell, images: torch.Tensor, labels: torch.Tensor) -> PeakMemory:
+def _resident_peak(network: SubjectNetwork | None, cell: Cell, base: int) -> PeakMemory | None:
     """Of one call; what building the network takes for a moment is not in it."""
-    from harness.models import find
-    from harness.profiling.subjects import SubjectNetwork
-
-    _give_back()
-    base = _status("VmRSS")
-    subject = SubjectNetwork(find(cell.model), images.device, images, labels).subject(cell)
-    _give_back()
-    base = min(base, _status("VmRSS"))  # what the first time did not give back
-    _RESET_PEAK.write_text("5")
-    subject.call()
+    if network is None:
+        return None
+    try:
+        subject = network.subject(cell)
+        _give_back()
+        _RESET_PEAK.write_text("5")
+        subject.call()
+    except Exception:  # noqa: BLE001 - as when it is built
+        return None
     return PeakMemory(_status("VmHWM"), base)
 
 
@@ -139,6 +141,12 @@ def _give_back() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def _resident() -> int:
+    """Bytes that are, when all that is free has been given back."""
+    _give_back()
+    return _status("VmRSS")
 
 
 def _status(name: str) -> int:

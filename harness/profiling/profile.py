@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import statistics
 import time
@@ -32,9 +33,8 @@ from harness.training.device import configure, new_stream
 
 __all__ = ["Plan", "Profile", "Tell", "plan_cells", "profile"]
 
-SECONDS_PER_VISIT = 0.1
 MIN_ROUNDS = 5
-"""Fewer give an interval that is too narrow."""
+"""Fewer have no interval."""
 OPERATORS_BATCH_SIZE = 128
 
 Tell = Callable[[str, int, int], None]
@@ -49,6 +49,8 @@ class Plan:
     max_rounds: int
     max_seconds: float
     """For all; of the rounds at least `MIN_ROUNDS` are made."""
+    seconds_per_visit: float
+    """In each round a cell is called for about so long, at least once."""
     trace_folder: Path | None = None
     """For the course of a step of each model and mode."""
 
@@ -161,15 +163,18 @@ class _Session:
         for precision in dict.fromkeys(cell.precision for cell in self.plan.cells):
             self._configure(precision)
             self.ceilings[precision] = measure_ceilings(self.device, precision)
-        self._prepare()
-        if self.device.type == "cpu":
-            self._measure_resident()
-        self._measure_operators()
-        watch = LoadWatch()
         try:
-            self._take_rounds()
+            self._prepare()
+            if self.device.type == "cpu":
+                self._measure_resident()
+            self._measure_operators()
+            watch = LoadWatch()
+            try:
+                self._take_rounds()
+            finally:
+                self.others = watch.share_of_others()
         finally:
-            self.others = watch.share_of_others()
+            gc.unfreeze()
 
     def _configure(self, precision: Precision) -> None:
         configure(self.device, precision, self.here.threads)
@@ -187,6 +192,8 @@ class _Session:
                     entry = self.entries[cell.model]
                     self.costs[cell.model] = static_cost(entry.build)
                     networks[cell.model] = SubjectNetwork(entry, self.device, self.images, self.labels)
+                    gc.collect()
+                    gc.freeze()  # no step is charged with a search for garbage among the networks of others
                 subject = networks[cell.model].subject(cell, pool)
                 measured.warmup_seconds = warm_up(subject.call, self.device)
                 if self.device.type == "cuda":
@@ -224,23 +231,35 @@ class _Session:
                 self.operators += [{**self._what(cell), **row} for row in rows]
 
     def _take_rounds(self) -> None:
-        for number in range(self.plan.max_rounds):
+        """As many as there is time for; those to come are taken to last as long as the last one did."""
+        alive = self._alive()
+        num_done, num_rounds = 0, self._rounds_in_time(0, sum(map(self._seconds_per_visit, alive)))
+        while alive and num_done < num_rounds:
             start = time.monotonic()
-            alive = self._alive()
             for position, measured in enumerate(alive):
-                self.tell(f"round {number + 1} of up to {self.plan.max_rounds}", position, len(alive))
+                self.tell("timing in turn", num_done * len(alive) + position, num_rounds * len(alive))
                 self._visit(measured)
-            now = time.monotonic()
-            if number + 1 >= MIN_ROUNDS and 2 * now - start - self.started > self.plan.max_seconds:
-                return
+            num_done, alive = num_done + 1, self._alive()
+            num_rounds = self._rounds_in_time(num_done, time.monotonic() - start)
+
+    def _rounds_in_time(self, num_done: int, seconds_per_round: float) -> int:
+        left = self.plan.max_seconds - (time.monotonic() - self.started)
+        return min(
+            self.plan.max_rounds, max(MIN_ROUNDS, num_done + int(left // max(seconds_per_round, 1e-9)))
+        )
+
+    def _seconds_per_visit(self, measured: _Measured) -> float:
+        return self._num_calls(measured) * measured.warmup_seconds[-1]
+
+    def _num_calls(self, measured: _Measured) -> int:
+        return calls_per_visit(measured.warmup_seconds[-1], self.plan.seconds_per_visit)
 
     def _visit(self, measured: _Measured) -> None:
         assert measured.subject is not None
         self._configure(measured.cell.precision)
-        num_calls = calls_per_visit(measured.warmup_seconds[-1], SECONDS_PER_VISIT)
         before = self._joules()
         try:
-            seconds = visit(measured.subject.call, self.device, num_calls)
+            seconds = visit(measured.subject.call, self.device, self._num_calls(measured))
         except Exception as error:  # noqa: BLE001 - as when warming up
             measured.reason = _reason(error)
             return

@@ -22,7 +22,8 @@ def row(*round_seconds, model="a", mode="train", batch_size=8, precision="fp32")
 
 def test_two_models_are_compared_round_by_round():
     # whatever slows a round slows both
-    [cell] = compare_models([row(2.0, 40.0, [5.0, 6.0, 7.0]), row(1.0, 20.0, 3.0, model="b")], "a", "b")
+    rows = [row(2.0, 40.0, [5.0, 6.0, 7.0], 8.0, 0.5), row(1.0, 20.0, 3.0, 4.0, 0.25, model="b")]
+    [cell] = compare_models(rows, "a", "b")
     assert (cell.mode, cell.batch_size, cell.precision) == ("train", 8, "fp32")
     comparison = cell.comparison
     assert (comparison.ratio, comparison.low, comparison.high) == (2.0, 2.0, 2.0)
@@ -57,14 +58,14 @@ def test_cells_are_paired_with_the_same_mode_size_and_precision():
 
 @pytest.mark.parametrize("surplus", [0, 1])
 def test_of_an_interrupted_session_the_rounds_are_compared_that_both_cells_have(surplus):
-    rows = [row(2.0, 2.0, 2.0, 900.0), row(1.0, 1.0, 1.0, model="b")]
+    rows = [row(*[2.0] * 5, 900.0), row(*[1.0] * 5, model="b")]
     first, second = ("a", "b") if surplus == 0 else ("b", "a")
     [cell] = compare_models(rows, first, second)
     assert cell.comparison.ratio == cell.comparison.low == cell.comparison.high == (0.5 if surplus else 2.0)
 
 
 def test_of_few_rounds_nothing_is_concluded():
-    [cell] = compare_models([row(2.0, 2.0, 2.0, 2.0), row(1.0, 1.0, model="b")], "a", "b")
+    [cell] = compare_models([row(*[2.0] * 6), row(*[1.0] * 4, model="b")], "a", "b")
     assert cell.comparison.ratio == 2.0
     assert cell.comparison.low is cell.comparison.high is None
     assert cell.comparison.is_noise
@@ -96,15 +97,15 @@ def test_two_sessions_are_compared_as_timed_apart():
 @pytest.mark.parametrize(
     ("then", "now", "verdict"),
     [
-        ((1.0, 1.0, 1.0), (1.0, 1.0, 1.0), "agree"),
-        ((1.0, 1.0, 1.0), (1.001, 1.001, 1.001), "slower"),
-        ((1.0, 1.0, 1.0), (0.999, 0.999, 0.999), "faster"),
-        # medians of three rounds drawn reach from the least to the greatest
-        ((1.0, 2.0, 3.0), (3.0, 4.0, 5.0), "agree"),
-        ((1.0, 2.0, 3.0), (3.1, 4.0, 5.0), "slower"),
-        ((3.1, 4.0, 5.0), (1.0, 2.0, 3.0), "faster"),
-        ((1.0, 1.0), (2.0, 2.0, 2.0), "unknown"),
-        ((1.0, 1.0, 1.0), (2.0, 2.0), "unknown"),
+        ([1.0] * 5, [1.0] * 5, "agree"),
+        ([1.0] * 5, [1.001] * 5, "slower"),
+        ([1.0] * 5, [0.999] * 5, "faster"),
+        # medians of five rounds drawn reach from the least to the greatest
+        ((1.0, 2.0, 3.0, 4.0, 5.0), (5.0, 6.0, 7.0, 8.0, 9.0), "agree"),
+        ((1.0, 2.0, 3.0, 4.0, 5.0), (5.1, 6.0, 7.0, 8.0, 9.0), "slower"),
+        ((5.1, 6.0, 7.0, 8.0, 9.0), (1.0, 2.0, 3.0, 4.0, 5.0), "faster"),
+        ([1.0] * 4, [2.0] * 5, "unknown"),
+        ([1.0] * 5, [2.0] * 4, "unknown"),
     ],
 )
 def test_sessions_differ_where_their_intervals_have_nothing_in_common(then, now, verdict):

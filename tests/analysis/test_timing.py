@@ -1,13 +1,16 @@
 import itertools
+import math
 import statistics
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 
 from harness.analysis.timing import (
     Comparison,
@@ -26,7 +29,7 @@ FEW = settings(max_examples=40, deadline=None)
 
 
 @st.composite
-def equal_rounds(draw, min_rounds=3):
+def equal_rounds(draw, min_rounds=5):
     """A cell of rounds of the same number of calls."""
     num_calls = draw(st.integers(1, 6))
     one_round = st.lists(SECONDS, min_size=num_calls, max_size=num_calls)
@@ -51,37 +54,54 @@ def share(outcomes):
 # one cell
 
 
-def test_timing_of_three_rounds_by_hand():
-    # the median of three rounds drawn is least for the first thrice, 1 case of 27, and more than 2.5 % of all
-    assert summarize_timing([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]) == Timing(
-        median=3.5, low=1.5, high=5.5, p50=3.5, p95=None, p99=None, num_calls=6, num_rounds=3
+def test_timing_of_five_rounds_by_hand():
+    # the median is 2 where the first round is drawn four or five times: 21 cases of 3,125, less than the 2.5 %
+    # of a plain interval, which would begin at 3, and more than 0.1 %
+    rounds = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0], [10.0, 11.0, 12.0], [13.0, 14.0, 15.0]]
+    assert summarize_timing(rounds) == Timing(
+        median=8.0, low=2.0, high=14.0, p50=8.0, p95=None, p99=None, num_calls=15, num_rounds=5
     )
 
 
 def test_rounds_may_differ_in_length():
-    timing = summarize_timing([[1.0], [9.0, 9.0, 9.0], [4.0, 2.0]])
-    # 1, 2, 4, 9, 9, 9; the shortest and the longest round, each thrice
-    assert (timing.median, timing.low, timing.high) == (6.5, 1.0, 9.0)
-    assert (timing.num_calls, timing.num_rounds) == (6, 3)
+    timing = summarize_timing([[9.0], [4.0, 3.0], [6.0, 6.0], [7.0, 7.0], [1.0]])
+    # 1, 3, 4, 6, 6, 7, 7, 9; the median is 1 where that round is drawn four or five times, or thrice and 9 twice:
+    # 31 cases of 3,125, less than the 2.5 % of a plain interval and more than 0.1 %
+    assert (timing.median, timing.low, timing.high) == (6.0, 1.0, 9.0)
+    assert (timing.num_calls, timing.num_rounds) == (8, 5)
 
 
-@pytest.mark.parametrize("lengths", [(4, 4, 4, 4), (3, 3, 3, 3, 3), (1, 2, 3, 4, 7), (9, 1, 1, 1)])
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        (3, 3, 3, 3, 3),
+        (1, 2, 3, 4, 7),
+        (9, 1, 1, 1, 1),
+        (4, 4, 4, 4, 4, 4),
+        (3,) * 8,
+        (1, 2, 3, 4, 7, 1, 2, 9),
+    ],
+)
 def test_interval_is_that_of_all_possible_resamples(lengths):
     generator = np.random.default_rng(sum(lengths))
     rounds = [list(np.exp(generator.normal(0, 1, length))) for length in lengths]
     timing = summarize_timing(rounds)
-    medians = [
-        statistics.median(itertools.chain.from_iterable(drawn))
-        for drawn in itertools.product(rounds, repeat=len(rounds))
-    ]
-    # 2,000 resamples meet a probability of 0.025 to within 0.01
-    for end, tail in ((timing.low, 0.025), (timing.high, 0.975)):
-        assert share(median < end - 1e-12 for median in medians) <= tail + 0.01
-        assert share(median <= end + 1e-12 for median in medians) >= tail - 0.01
+    n = len(rounds)
+    medians, cases = [], []
+    for drawn in itertools.combinations_with_replacement(range(n), n):
+        medians.append(statistics.median(itertools.chain.from_iterable(rounds[index] for index in drawn)))
+        cases.append(math.factorial(n) / math.prod(map(math.factorial, Counter(drawn).values())))
+    assert sum(cases) == n**n
+    medians, cases = np.array(medians), np.array(cases)
+    tail = norm.cdf(t.ppf(0.025, n - 1) * math.sqrt(n / (n - 1)))
+    error = 3 * math.sqrt(tail / 4000)  # three standard errors of a share of 4,000 resamples
+    for end, below in ((timing.low, tail), (timing.high, 1 - tail)):
+        assert cases[medians < end - 1e-12].sum() / n**n <= below + error
+        assert cases[medians <= end + 1e-12].sum() / n**n >= below - error
 
 
-@pytest.mark.parametrize("num_rounds", [1, 2])
-def test_fewer_than_three_rounds_have_no_interval(num_rounds):
+@pytest.mark.parametrize("num_rounds", [1, 2, 3, 4])
+def test_fewer_than_five_rounds_have_no_interval(num_rounds):
     timing = summarize_timing([[1.0, 3.0, 2.0]] * num_rounds)
     assert (timing.median, timing.low, timing.high) == (2.0, None, None)
 
@@ -146,10 +166,23 @@ def test_order_of_rounds_does_not_change_the_quantiles(rounds, random):
         assert getattr(timing, name) == getattr(of_shuffled, name)
 
 
-def test_interval_covers_the_true_median():
+@pytest.mark.parametrize("num_rounds", [5, 8, 15])
+def test_interval_covers_the_true_median(num_rounds):
     generator = np.random.default_rng(1)
-    timings = [summarize_timing(simulated(generator)) for _ in range(400)]
-    assert 0.88 <= share(timing.low <= 1 <= timing.high for timing in timings) <= 0.98
+    timings = [summarize_timing(simulated(generator, num_rounds)) for _ in range(400)]
+    assert 0.90 <= share(timing.low <= 1 <= timing.high for timing in timings) <= 0.99
+
+
+def test_plain_percentile_interval_of_five_rounds_would_not():
+    # the reason for reaching further into the tails
+    generator = np.random.default_rng(1)
+    drawn = np.random.default_rng(0).integers(5, size=(1000, 5))
+    covered = []
+    for _ in range(400):
+        medians = np.median(simulated(generator, 5)[drawn].reshape(1000, -1), axis=1)
+        low, high = np.quantile(medians, [0.025, 0.975])
+        covered.append(low <= 1 <= high)
+    assert share(covered) < 0.9
 
 
 def test_bootstrap_of_calls_would_not():
@@ -168,20 +201,22 @@ def test_bootstrap_of_calls_would_not():
 
 
 def test_paired_ratio_is_the_median_of_those_of_the_rounds():
-    a = [[2.0, 4.0], [3.0], [8.0, 1.0, 9.0]]  # medians 3, 3, 8
-    b = [[2.0], [1.0, 3.0], [2.0, 2.0]]  # medians 2, 2, 2
-    # ratios 1.5, 1.5, 4
-    assert compare_paired(a, b) == Comparison(ratio=1.5, low=1.5, high=4.0, is_noise=False)
-    assert compare_paired(b, a) == Comparison(
-        ratio=pytest.approx(2 / 3), low=0.25, high=pytest.approx(2 / 3), is_noise=False
-    )
+    a = [[2.0, 4.0], [10.0], [8.0, 1.0, 9.0], [5.0, 7.0], [4.0]]  # medians 3, 10, 8, 6, 4
+    b = [[2.0], [3.0, 5.0], [2.0, 2.0], [1.0, 3.0, 9.0], [2.0]]  # medians 2, 4, 2, 3, 2
+    # ratios 1.5, 2.5, 4, 2, 2; the least is the median where it is drawn thrice, 5.8 % of cases, and so is the most
+    assert compare_paired(a, b) == Comparison(ratio=2.0, low=1.5, high=4.0, is_noise=False)
+    assert compare_paired(b, a) == Comparison(ratio=0.5, low=0.25, high=pytest.approx(2 / 3), is_noise=False)
 
 
 def test_ratio_of_what_was_timed_apart_is_that_of_the_medians():
-    a = [[2.0, 4.0], [3.0], [8.0, 1.0, 9.0]]  # 1, 2, 3, 4, 8, 9
-    b = [[2.0], [2.0, 2.0], [2.0], [2.0]]
-    # of resamples of A, least is the second round thrice and most the third thrice
-    assert compare_apart(a, b) == Comparison(ratio=1.75, low=1.5, high=4.0, is_noise=False)
+    a = [[10.0], [5.0, 4.0], [6.0, 7.0], [8.0, 8.0], [3.0]]  # 3, 4, 5, 6, 7, 8, 8, 10
+    b = [[2.0], [2.0, 2.0]] * 15
+    # of resamples of A, 1 % have a median of 3, and 1 % of 10: more than the tail for five rounds, 0.1 %,
+    # and less than that for thirty, 1.9 %
+    assert compare_apart(a, b) == Comparison(ratio=3.25, low=1.5, high=5.0, is_noise=False)
+    assert compare_apart(b, a) == Comparison(
+        ratio=pytest.approx(4 / 13), low=0.2, high=pytest.approx(2 / 3), is_noise=False
+    )
 
 
 def test_sides_timed_apart_are_drawn_independently():
@@ -192,8 +227,8 @@ def test_sides_timed_apart_are_drawn_independently():
     assert comparison.high > 1.02
 
 
-@pytest.mark.parametrize(("num_a", "num_b"), [(1, 1), (2, 2), (2, 9), (9, 2)])
-def test_ratio_of_fewer_than_three_rounds_is_noise(num_a, num_b):
+@pytest.mark.parametrize(("num_a", "num_b"), [(1, 1), (2, 2), (3, 3), (4, 4), (4, 9), (9, 4)])
+def test_ratio_of_fewer_than_five_rounds_is_noise(num_a, num_b):
     a, b = [[3.0, 3.0]] * num_a, [[2.0]] * num_b
     assert compare_apart(a, b) == Comparison(ratio=1.5, low=None, high=None, is_noise=True)
     if num_a == num_b:
@@ -266,7 +301,7 @@ def test_drift_of_whole_rounds_cancels_in_pairs_only():
 
 
 def timing_between(low, high):
-    return Timing(median=1.0, low=low, high=high, p50=1.0, p95=None, p99=None, num_calls=2, num_rounds=2)
+    return Timing(median=1.0, low=low, high=high, p50=1.0, p95=None, p99=None, num_calls=5, num_rounds=5)
 
 
 @pytest.mark.parametrize(
@@ -285,9 +320,9 @@ def test_timings_agree_where_their_intervals_meet(other, expected):
 
 
 def test_timing_without_an_interval_neither_agrees_nor_differs():
-    a, b = timing_between(1.0, 2.0), summarize_timing([[1.0], [1.0]])
+    a, b = timing_between(1.0, 2.0), summarize_timing([[1.0]] * 4)
     for pair in ((a, b), (b, a)):
-        with pytest.raises(ValueError, match=r"of 2 rounds has no interval .*; time more rounds, at least 3"):
+        with pytest.raises(ValueError, match=r"of 4 rounds has no interval .*; time more rounds, at least 5"):
             agree(*pair)
 
 
@@ -320,8 +355,9 @@ def test_what_cannot_be_seconds_is_refused(rounds, message):
             call()
 
 
-def test_numpy_is_all_that_is_needed():
+def test_neither_the_slow_part_of_scipy_nor_pandas_nor_torch_is_needed():
     code = (
-        "import sys, harness.analysis.timing; sys.exit(bool({'scipy', 'pandas', 'torch'} & set(sys.modules)))"
+        "import sys, harness.analysis.timing; "
+        "sys.exit(bool({'scipy.stats', 'pandas', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

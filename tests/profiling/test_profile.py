@@ -51,10 +51,9 @@ def nothing():
 
 @pytest.fixture(autouse=True)
 def _settings(torch_settings, monkeypatch):
-    """Times are real; what takes long is made up: ceilings, the process that measures memory, many calls a visit."""
+    """Times are real; what takes long is made up: ceilings, and the process that measures memory."""
     monkeypatch.setattr(module, "measure_ceilings", lambda device, precision: Ceilings(1e12, 1e10))
     monkeypatch.setattr(module, "resident_peaks", lambda cells, num_threads: map(peak_of, cells))
-    monkeypatch.setattr(module, "SECONDS_PER_VISIT", 1e-9)
 
 
 def peak_of(cell):
@@ -82,6 +81,7 @@ def measure(write_module, course):
         precisions=(FP32,),
         rounds=MIN_ROUNDS,
         max_seconds=0.0,
+        seconds_per_visit=1e-9,
         on_tell=lambda what, number, total: None,
         **changes,
     ):
@@ -95,6 +95,7 @@ def measure(write_module, course):
             cells=plan_cells(keys, modes=modes, batch_sizes=sizes, precisions=precisions),
             max_rounds=rounds,
             max_seconds=max_seconds,
+            seconds_per_visit=seconds_per_visit,
             **changes,
         )
         entries = {key: find(key) for key in keys}
@@ -108,11 +109,11 @@ def measure(write_module, course):
 
 @pytest.fixture
 def break_in():
-    """A function from the start of what is told, and a mode, to a ``tell`` that breaks `breaks` in that mode then."""
+    """A function from what is told, and a mode, to a ``tell`` that breaks `breaks` in that mode then."""
 
-    def at(beginning, *, training):
+    def at(phase, *, training, since=0):
         def tell(what, number, total):
-            if what.startswith(beginning):
+            if what == phase and number >= since:
                 sys.modules["mynet"].broken = training
 
         return tell
@@ -154,12 +155,10 @@ def test_every_cell_is_measured_in_every_round(measure, course):
         assert all(len(calls) == 1 and calls[0] > 0 for calls in row["round_seconds"])
     assert len({row["session_id"] for row in (*found.profiles, *found.operators)}) == 1
     # in turn: a round goes once through all cells
-    rounds = [each for each in course if each[0].startswith("round")]
-    assert rounds == [
-        (f"round {number} of up to 7", position, 8) for number in range(1, 8) for position in range(8)
-    ]
+    rounds = [each for each in course if each[0] == "timing in turn"]
+    assert rounds == [("timing in turn", number, 7 * 8) for number in range(7 * 8)]
     phases = list(dict.fromkeys(what for what, _, _ in course))
-    assert phases[:3] == ["warming up", "measuring memory", "profiling operators"]
+    assert phases == ["warming up", "measuring memory", "profiling operators", "timing in turn"]
 
 
 def test_a_row_says_what_its_cell_costs(measure):
@@ -184,9 +183,8 @@ def test_a_row_says_what_its_cell_costs(measure):
         assert (row["device"], row["threads"]) == ("cpu", 1)
 
 
-def test_short_calls_are_made_often_in_a_visit(measure, monkeypatch):
-    monkeypatch.setattr(module, "SECONDS_PER_VISIT", 1e9)
-    [row] = measure("plain", modes=("infer",), sizes=(2,)).profiles
+def test_short_calls_are_made_often_in_a_visit(measure):
+    [row] = measure("plain", modes=("infer",), sizes=(2,), seconds_per_visit=1e9).profiles
     assert [len(calls) for calls in row["round_seconds"]] == [100] * MIN_ROUNDS
 
 
@@ -267,7 +265,7 @@ def test_where_all_fail_that_is_what_is_recorded(measure):
 
 
 def test_a_network_that_breaks_in_a_round_fails_from_then_on(measure, break_in):
-    found = measure("breaks", "plain", sizes=(2,), on_tell=break_in("round 3", training=True))
+    found = measure("breaks", "plain", sizes=(2,), on_tell=break_in("timing in turn", since=8, training=True))
     rows = by_cell(found.profiles)
     broken = rows.pop(("breaks", "train", 2))
     assert (broken["status"], broken["reason"]) == ("failed", "ValueError: it broke")
@@ -296,23 +294,23 @@ def test_a_network_that_breaks_when_its_operators_are_looked_at_fails_and_the_ot
     assert looked_at == {("mynet:breaks", "infer"), ("mynet:plain", "train"), ("mynet:plain", "infer")}
 
 
-def interrupt_at(beginning, position=0):
+def interrupt_at(phase, position=0):
     def tell(what, number, total):
-        if what.startswith(beginning) and number == position:
+        if (what, number) == (phase, position):
             raise KeyboardInterrupt
 
     return tell
 
 
 def test_an_interrupt_keeps_what_was_measured(measure):
-    found = measure("plain", on_tell=interrupt_at("round 2", 3))
+    found = measure("plain", on_tell=interrupt_at("timing in turn", 7))
     assert found.interrupted
     assert list(num_rounds(found.profiles).values()) == [2, 2, 2, 1]
     assert {row["status"] for row in found.profiles} == {"measured"}
     assert {row["mode"] for row in found.operators} == {"train", "infer"}
 
 
-@pytest.mark.parametrize("phase", ["warming up", "measuring memory", "profiling operators", "round 1"])
+@pytest.mark.parametrize("phase", ["warming up", "measuring memory", "profiling operators", "timing in turn"])
 def test_an_interrupt_before_anything_was_timed_leaves_only_what_failed(measure, phase):
     found = measure("nothing", "plain", modes=("train",), sizes=(2,), on_tell=interrupt_at(phase))
     assert found.interrupted
@@ -333,7 +331,7 @@ def test_no_round_is_begun_that_would_end_too_late(measure, monkeypatch, max_sec
 
     def tell(what, number, total):
         # two cells: 10 seconds before the rounds, 2 in each
-        now[0] += {"warming up": 5.0, "round": 1.0}.get(what.partition(" of")[0].rstrip(" 0123456789"), 0.0)
+        now[0] += {"warming up": 5.0, "timing in turn": 1.0}.get(what, 0.0)
 
     found = measure("plain", modes=("infer",), sizes=(2, 4), rounds=15, max_seconds=max_seconds, on_tell=tell)
     assert list(num_rounds(found.profiles).values()) == [made, made]
