@@ -1,7 +1,7 @@
 """How long functions take that were timed in rounds, in turn with others. No torch.
 
-The calls of one round are neighbours in time: whatever else the machine did then, it did to all of them. So what
-is drawn anew for an interval is whole rounds, not calls.
+The calls of one round are neighbours in time: whatever else the machine did then, it did to all of them; and what slows
+a machine lasts longer than a round. So what is drawn anew for an interval is whole rounds, in blocks of neighbours.
 """
 
 from __future__ import annotations
@@ -68,11 +68,13 @@ class Comparison:
 def summarize_timing(rounds: Sequence[Sequence[float]]) -> Timing:
     """Median and quantiles of all calls, with an interval for the median.
 
-    The interval is the expanded percentile interval of a bootstrap over rounds (Hesterberg 2015, "What teachers should
-    know about the bootstrap", section 4.2): the plain one is too narrow for few rounds, by what a normal quantile is
-    less than one of Student's t, so it reaches further into the tails. The same rounds give the same interval. In
-    simulations it covers the true median in 93 % of cases for 5 rounds (the plain one in 84 %), and in 92 % to 97 % for
-    6 to 30.
+    The interval is that of a circular block bootstrap over rounds (Politis and Romano 1992), whose blocks are of the
+    cube root of the number of rounds, but at least five fit in. It is the expanded percentile interval (Hesterberg
+    2015, "What teachers should know about the bootstrap", section 4.2): the plain one is too narrow for few blocks, by
+    what a normal quantile is less than one of Student's t, so it reaches further into the tails. The same rounds give
+    the same interval. In simulations it covers the true median in 94 % to 97 % of cases for 5 to 60 independent
+    rounds; where neighbouring rounds correlate by 0.4, as it was measured on a shared machine, in 93 % for 15 rounds
+    and more, and in 84 % to 89 % for fewer.
 
     Args:
         rounds: seconds of each call, by round; rounds may differ in length.
@@ -102,7 +104,7 @@ def compare_paired(rounds_a: Sequence[Sequence[float]], rounds_b: Sequence[Seque
     """A beside B, which were timed in turn in the same rounds: what slows a round slows both, and cancels.
 
     The ratio is that of the medians of A and B in each round; of these, the median, with an interval as that of
-    :func:`summarize_timing`. In simulations that of equally fast functions leaves out 1 in 2 % to 5 % of cases.
+    :func:`summarize_timing`. In simulations that of equally fast functions leaves out 1 in 3 % to 6 % of cases where rounds are independent.
 
     Args:
         rounds_a: seconds of each call of A, by round.
@@ -125,7 +127,7 @@ def compare_paired(rounds_a: Sequence[Sequence[float]], rounds_b: Sequence[Seque
 def compare_apart(rounds_a: Sequence[Sequence[float]], rounds_b: Sequence[Sequence[float]]) -> Comparison:
     """A beside B, which were timed at different times: what slowed only one of them is in the ratio.
 
-    The ratio is that of the medians of all calls, with an interval as that of :func:`summarize_timing`, from rounds
+    The ratio is that of the medians of all calls, with an interval as that of :func:`summarize_timing`, of rounds
     of A and, independently, of B. It knows of what differs between the rounds of a session, not of what differs between
     the sessions.
 
@@ -190,18 +192,27 @@ def _comparison(ratio: float, resampled: _Floats | None, num_rounds: int) -> Com
 
 
 def _interval(resampled: _Floats, num_rounds: int) -> tuple[float, float]:
-    """The quantiles that a normal distribution has where Student's t, wider for few rounds, has the wanted ones."""
-    quantile_of_t = float(stdtrit(num_rounds - 1, (1 - _CONFIDENCE) / 2))
-    tail = float(ndtr(quantile_of_t * math.sqrt(num_rounds / (num_rounds - 1))))
+    """The quantiles that a normal distribution has where Student's t, wider for few blocks, has the wanted ones."""
+    num_blocks = num_rounds / _block_length(num_rounds)
+    quantile_of_t = float(stdtrit(num_blocks - 1, (1 - _CONFIDENCE) / 2))
+    tail = float(ndtr(quantile_of_t * math.sqrt(num_blocks / (num_blocks - 1))))
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
+
+
+def _block_length(num_rounds: int) -> int:
+    """How many neighbouring rounds are drawn together."""
+    return min(math.ceil(num_rounds ** (1 / 3)), num_rounds // _MIN_ROUNDS)
 
 
 @functools.lru_cache(maxsize=16)
 def _draws(num_rounds: int, stream: int) -> _Ints:
     """How often each round is drawn: a row for each resample, a column for each round."""
+    length = _block_length(num_rounds)
     generator = np.random.default_rng((_SEED, stream))
-    draws = generator.multinomial(num_rounds, np.full(num_rounds, 1 / num_rounds), size=_RESAMPLES)
+    starts = generator.integers(num_rounds, size=(_RESAMPLES, math.ceil(num_rounds / length), 1))
+    drawn = ((starts + np.arange(length)) % num_rounds).reshape(_RESAMPLES, -1)[:, :num_rounds]
+    draws = np.stack([np.bincount(row, minlength=num_rounds) for row in drawn])
     draws.setflags(write=False)
     return draws
 

@@ -37,7 +37,7 @@ class PeakMemory:
     peak: int
     """Resident in the whole process on a CPU; allocated on CUDA."""
     base: int
-    """Of that, what was there before the network was."""
+    """Of that, what is neither the network nor its optimiser's nor made by the call."""
     reserved: int | None = None
     """By the allocator, on CUDA."""
 
@@ -101,22 +101,21 @@ def _serve(cells: Sequence[Cell], num_threads: int, own_cores: frozenset[int], l
         SubjectNetwork(find(cells[0].model), cpu, images, labels).subject(cells[0]).call()
     for model, members in itertools.groupby(cells, key=lambda cell: cell.model):
         network = None  # before the next one is there
-        base = _resident()
         with contextlib.suppress(Exception):  # whoever measures its time is told why
             network = SubjectNetwork(find(model), cpu, images, labels)
-            base = min(base, _resident())  # what the first time did not give back
         for cell in members:
             configure(cpu, cell.precision, num_threads)
-            line.send(_resident_peak(network, cell, base))
+            line.send(_resident_peak(network, cell))
 
 
-def _resident_peak(network: SubjectNetwork | None, cell: Cell, base: int) -> PeakMemory | None:
+def _resident_peak(network: SubjectNetwork | None, cell: Cell) -> PeakMemory | None:
     """Of one call; what building the network takes for a moment is not in it."""
     if network is None:
         return None
     try:
         subject = network.subject(cell)
         _give_back()
+        base = _status("VmRSS") - network.nbytes
         _RESET_PEAK.write_text("5")
         subject.call()
     except Exception:  # noqa: BLE001 - as when it is built
@@ -141,12 +140,6 @@ def _give_back() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-def _resident() -> int:
-    """Bytes that are, when all that is free has been given back."""
-    _give_back()
-    return _status("VmRSS")
 
 
 def _status(name: str) -> int:

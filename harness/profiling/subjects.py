@@ -85,14 +85,19 @@ class SubjectNetwork:
         )
         if self.device.type != "cuda":
             return Subject(cell, step, "eager")
-        state = [
-            *self.model.state_dict().values(),
-            *(tensor for kept in self.optimizer.state.values() for tensor in kept.values()),
-        ]
         try:
-            return Subject(cell, capture(step, state, pool=pool).replay, "cuda graph")
+            return Subject(cell, capture(step, self._state(), pool=pool).replay, "cuda graph")
         except NotCapturableError:
             return Subject(cell, step, "eager")
+
+    @property
+    def nbytes(self) -> int:
+        """Of the parameters, the buffers, and what the optimiser keeps."""
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in self._state()}.values())
+
+    def _state(self) -> list[Tensor]:
+        kept = (tensor for kept in self.optimizer.state.values() for tensor in kept.values())
+        return [*self.model.state_dict().values(), *kept]
 
     def _train(self, batch_size: int, precision: Precision) -> None:
         """Forward pass, backward pass and update on a ready mini-batch."""

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, t
 
+from harness.analysis import timing as module
 from harness.analysis.timing import (
     Comparison,
     Timing,
@@ -183,6 +184,30 @@ def test_plain_percentile_interval_of_five_rounds_would_not():
         low, high = np.quantile(medians, [0.025, 0.975])
         covered.append(low <= 1 <= high)
     assert share(covered) < 0.9
+
+
+def correlated(generator, num_rounds):
+    """Rounds that are to 0.4 as the one before; see `simulated`."""
+    effects = [generator.normal()]
+    for _ in range(num_rounds - 1):
+        effects.append(0.4 * effects[-1] + np.sqrt(1 - 0.4**2) * generator.normal())
+    return np.exp(0.1 * np.array(effects)[:, np.newaxis] + generator.normal(0, 0.05, (num_rounds, 3)))
+
+
+@pytest.mark.parametrize("num_rounds", [15, 30])
+def test_interval_covers_the_true_median_where_neighbouring_rounds_are_alike(num_rounds, monkeypatch):
+    generator = np.random.default_rng(1)
+    all_rounds = [correlated(generator, num_rounds) for _ in range(300)]
+
+    def covered():
+        module._draws.cache_clear()
+        timings = [summarize_timing(rounds) for rounds in all_rounds]
+        return share(each.low <= 1 <= each.high for each in timings)
+
+    assert covered() >= 0.9
+    monkeypatch.setattr(module, "_block_length", lambda num_rounds: 1)  # the reason for drawing blocks
+    assert covered() < 0.89
+    module._draws.cache_clear()
 
 
 def test_bootstrap_of_calls_would_not():
