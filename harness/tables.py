@@ -9,7 +9,7 @@ from typing import Any
 from rich.markup import escape
 
 from harness.analysis.profiles import CellChange, CellComparison, joules_per_run
-from harness.analysis.timing import summarize_timing
+from harness.analysis.timing import Comparison, summarize_timing
 from harness.config import load_recipe
 from harness.console import new_table, seconds_for_people, stdout
 
@@ -258,8 +258,8 @@ def print_comparisons(comparisons: Sequence[CellComparison], first: str, second:
     stdout.print(table)
 
 
-def print_changes(changes: Sequence[CellChange]) -> None:
-    """Table of the cells of two sessions, and how many agree."""
+def print_changes(changes: Sequence[CellChange], machines: Comparison | None) -> None:
+    """Table of the cells of two sessions, how many agree, and how the machine has changed, where that is known."""
     table = new_table(
         *(
             "model",
@@ -292,6 +292,13 @@ def print_changes(changes: Sequence[CellChange]) -> None:
     stdout.print(table)
     num_agreeing = sum(change.verdict == "agree" for change in changes)
     stdout.print(f"{num_agreeing} of {len(changes)} cells agree within their intervals.")
+    if machines is not None and machines.low is not None and machines.high is not None:
+        interval = f"{machines.ratio:.2f} times as long as then ({machines.low:.2f} .. {machines.high:.2f})"
+        meaning = "nothing says that it has changed" if machines.is_noise else "it has changed itself"
+        stdout.print(f"This machine takes {interval} for a reference without a network: {meaning}.")
+    num_changed = sum(change.verdict == "machine" for change in changes)
+    if num_changed:
+        stdout.print(f"What has changed as it has, marked machine ({num_changed}), says nothing of the code.")
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.analysis.profiles import compare_models, compare_sessions
+from harness.analysis.profiles import compare_machines, compare_models, compare_sessions
 from harness.tables import print_changes, print_comparisons, print_operators, print_profiles
 
 MIB = 2**20
@@ -24,6 +24,7 @@ def make_row():
             "round_seconds": [[0.001, 0.003], *[[0.002, 0.002]] * 4],
             "flops_share": 0.125,
             "joules_per_image": None,
+            "reference_seconds": None,
             "macs": None,
             "peak_memory_bytes": 3000 * MIB,
             "base_memory_bytes": 1000 * MIB,
@@ -164,7 +165,8 @@ def test_two_sessions_are_set_beside_each_other(make_row, printed):
             for size, each in zip(sizes, seconds, strict=True)
         ]
 
-    print_changes(compare_sessions(session(1.0, 3.0, 0.5, 1.0), session(1.0, 1.0, 1.0, 1.0)))
+    now, then = session(1.0, 3.0, 0.5, 1.0), session(1.0, 1.0, 1.0, 1.0)
+    print_changes(compare_sessions(now, then), compare_machines(now, then))
     lines = [" ".join(words) for words in printed()]
     assert lines == [
         "",
@@ -176,3 +178,31 @@ def test_two_sessions_are_set_beside_each_other(make_row, printed):
         "resnet20 train 128 fp32 1 s - 1 s - 1.000 unknown",
         "1 of 4 cells agree within their intervals.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        (
+            [2.0] * 5,
+            [
+                "This machine takes 2.00 times as long as then (2.00 .. 2.00) for a reference without a network: it has changed itself.",
+                "What has changed as it has, marked machine (1), says nothing of the code.",
+            ],
+        ),
+        (
+            [0.5, 1.0, 1.0, 1.0, 2.0],
+            [
+                "This machine takes 1.00 times as long as then (0.50 .. 2.00) for a reference without a network: nothing says that it has changed.",
+            ],
+        ),
+        ([2.0], []),
+        (None, []),
+    ],
+)
+def test_a_change_of_the_machine_is_said(make_row, printed, reference, words):
+    then = [make_row(reference_seconds=[1.0] * 5, round_seconds=[[1.0]] * 5)]
+    now = [make_row(reference_seconds=reference, round_seconds=[[3.0]] * 5)]
+    print_changes(compare_sessions(now, then), compare_machines(now, then))
+    lines = [" ".join(line) for line in printed()]
+    assert lines[lines.index("0 of 1 cells agree within their intervals.") + 1 :] == words

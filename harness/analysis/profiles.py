@@ -9,9 +9,20 @@ from typing import Any, Literal
 from harness.analysis.timing import Comparison, Timing, agree, compare_apart, compare_paired, summarize_timing
 from harness.config import Recipe
 
-__all__ = ["CellChange", "CellComparison", "compare_models", "compare_sessions", "joules_per_run"]
+__all__ = [
+    "CellChange",
+    "CellComparison",
+    "compare_machines",
+    "compare_models",
+    "compare_sessions",
+    "joules_per_run",
+]
 
 _Row = dict[str, Any]
+
+Verdict = Literal["agree", "slower", "faster", "machine", "unknown"]
+"""``agree``: the intervals overlap. ``machine``: they do not, but the machine itself has become slower or faster too.
+``unknown``: there is no interval."""
 
 
 def joules_per_run(row: Mapping[str, Any], recipe: Recipe) -> float | None:
@@ -77,8 +88,20 @@ class CellChange:
     now: Timing
     comparison: Comparison
     """Seconds now over those then."""
-    verdict: Literal["agree", "slower", "faster", "unknown"]
-    """Whether the intervals overlap; unknown where one has none."""
+    verdict: Verdict
+
+
+def compare_machines(now: Sequence[_Row], then: Sequence[_Row]) -> Comparison | None:
+    """How much longer the reference takes, which no network is part of; None where a session has none.
+
+    Args:
+        now: rows of the records of kind ``profiles``, of one session.
+        then: of an earlier session.
+    """
+    seconds_now, seconds_then = (rows[0]["reference_seconds"] if rows else None for rows in (now, then))
+    if not seconds_now or not seconds_then:
+        return None
+    return compare_apart([[seconds] for seconds in seconds_now], [[seconds] for seconds in seconds_then])
 
 
 def compare_sessions(now: Sequence[_Row], then: Sequence[_Row]) -> list[CellChange]:
@@ -88,6 +111,7 @@ def compare_sessions(now: Sequence[_Row], then: Sequence[_Row]) -> list[CellChan
         now: rows of the records of kind ``profiles``.
         then: of an earlier session.
     """
+    machines = compare_machines(now, then)
     earlier = {(row["model"], *_cell(row)): row for row in then if row["round_seconds"]}
     changes = []
     for row in now:
@@ -95,6 +119,7 @@ def compare_sessions(now: Sequence[_Row], then: Sequence[_Row]) -> list[CellChan
         if before is None or not row["round_seconds"]:
             continue
         timings = summarize_timing(before["round_seconds"]), summarize_timing(row["round_seconds"])
+        comparison = compare_apart(row["round_seconds"], before["round_seconds"])
         changes.append(
             CellChange(
                 model=row["model"],
@@ -103,19 +128,21 @@ def compare_sessions(now: Sequence[_Row], then: Sequence[_Row]) -> list[CellChan
                 precision=row["precision"],
                 then=timings[0],
                 now=timings[1],
-                comparison=compare_apart(row["round_seconds"], before["round_seconds"]),
-                verdict=_verdict(*timings),
+                comparison=comparison,
+                verdict=_verdict(*timings, comparison, machines),
             )
         )
     return changes
 
 
-def _verdict(then: Timing, now: Timing) -> Literal["agree", "slower", "faster", "unknown"]:
+def _verdict(then: Timing, now: Timing, comparison: Comparison, machines: Comparison | None) -> Verdict:
     if then.low is None or now.low is None:
         return "unknown"
     if agree(then, now):
         return "agree"
-    return "slower" if now.median > then.median else "faster"
+    if machines and not machines.is_noise and (machines.ratio > 1) == (comparison.ratio > 1):
+        return "machine"
+    return "slower" if comparison.ratio > 1 else "faster"
 
 
 def _cell(row: _Row) -> tuple[str, int, str]:

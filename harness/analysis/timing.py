@@ -202,7 +202,7 @@ def _interval(resampled: _Floats, num_rounds: int) -> tuple[float, float]:
 
 def _block_length(num_rounds: int) -> int:
     """How many neighbouring rounds are drawn together."""
-    return min(math.ceil(num_rounds ** (1 / 3)), num_rounds // _MIN_ROUNDS)
+    return int(min(math.ceil(num_rounds ** (1 / 3)), num_rounds // _MIN_ROUNDS))
 
 
 @functools.lru_cache(maxsize=16)

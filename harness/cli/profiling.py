@@ -24,6 +24,7 @@ from harness.errors import ModelError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
     from harness.analysis.profiles import CellChange, CellComparison
+    from harness.analysis.timing import Comparison
     from harness.config import Precision
     from harness.models import ModelEntry
     from harness.profiling.profile import Profile
@@ -93,7 +94,7 @@ def profile(
     os.environ.setdefault("OMP_PROC_BIND", "true")
     os.environ.setdefault("OMP_PLACES", "cores")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
-    from harness.analysis.profiles import compare_models, compare_sessions
+    from harness.analysis.profiles import compare_machines, compare_models, compare_sessions
     from harness.console import load_images, say
     from harness.models import models as catalogue
     from harness.models.upstream import use_clones_in
@@ -141,7 +142,8 @@ def profile(
         store.write("operators", *found.operators)
     comparisons = None if compare is None else compare_models(found.profiles, *compare)
     changes = compare_sessions(found.profiles, earlier) if earlier else None
-    _show(found, compare, comparisons, changes, as_json=as_json)
+    machines = compare_machines(found.profiles, earlier) if earlier else None
+    _show(found, compare, comparisons, changes, machines, as_json=as_json)
     if found.interrupted:
         say("Stopped. What was measured is recorded.")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -156,6 +158,7 @@ def _show(
     compared: tuple[str, str] | None,
     comparisons: Sequence[CellComparison] | None,
     changes: Sequence[CellChange] | None,
+    machines: Comparison | None,
     *,
     as_json: bool,
 ) -> None:
@@ -171,13 +174,14 @@ def _show(
             operators=found.operators,
             comparisons=[asdict(cell) for cell in comparisons or ()],
             changes=[asdict(change) for change in changes or ()],
+            machines=machines and asdict(machines),
         )
         return
     tables.print_profiles(found.profiles)
     if compared is not None and comparisons is not None:
         tables.print_comparisons(comparisons, *compared)
     if changes is not None:
-        tables.print_changes(changes)
+        tables.print_changes(changes, machines)
 
 
 def _have(keys: Sequence[str]) -> tuple[dict[str, ModelEntry], bool]:

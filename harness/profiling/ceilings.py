@@ -1,4 +1,4 @@
-"""What the machine can do at most, measured: the rate of multiplications and additions, and of copying memory."""
+"""What the machine itself can do: its rates of arithmetic and of copying, and a reference that shows its state."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from harness.config import Precision
 from harness.profiling.timing import seconds_of, warm_up
 from harness.training.device import memory_format
 
-__all__ = ["Ceilings", "measure_ceilings"]
+__all__ = ["Ceilings", "make_reference", "measure_ceilings"]
 
 NUM_ROUNDS = 7
+NUM_SMALL_OPERATIONS = 200
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,22 @@ def measure_ceilings(device: torch.device, precision: Precision) -> Ceilings:
         ),
         copy_bytes=2 * source.nbytes / _median_seconds(copy, device),
     )
+
+
+def make_reference(device: torch.device) -> Callable[[], object]:
+    """Many small operations, each on all threads or launched by itself: what a step of few images consists of.
+
+    How long they take is a matter of the machine alone, and shows states of it that nothing else tells: cores of a
+    virtual machine that are moved apart need twice as long to agree on the end of an operation.
+    """
+    grain = 2**15  # elements from which on torch employs another thread
+    values = torch.zeros(grain * torch.get_num_threads(), device=device)
+
+    def call() -> None:
+        for _ in range(NUM_SMALL_OPERATIONS):
+            values.add_(1.0)
+
+    return call
 
 
 def _median_seconds(call: Callable[[], object], device: torch.device) -> float:

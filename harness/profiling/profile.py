@@ -20,7 +20,7 @@ from harness.data import ImageSet
 from harness.environment import Environment
 from harness.errors import HarnessError, UsageError
 from harness.models import ModelEntry
-from harness.profiling.ceilings import Ceilings, measure_ceilings
+from harness.profiling.ceilings import Ceilings, make_reference, measure_ceilings
 from harness.profiling.cost import StaticCost, static_cost
 from harness.profiling.energy import open_meter
 from harness.profiling.load import LoadWatch, is_busy
@@ -35,6 +35,8 @@ __all__ = ["Plan", "Profile", "Tell", "plan_cells", "profile"]
 
 MIN_ROUNDS = 5
 """Fewer have no interval."""
+REFERENCE_CALLS = 10
+"""In each round."""
 OPERATORS_BATCH_SIZE = 128
 
 Tell = Callable[[str, int, int], None]
@@ -147,6 +149,7 @@ class _Session:
         self.operators: list[dict[str, Any]] = []
         self.meter = open_meter(device)
         self.others: float | None = None
+        self.reference_seconds: list[float] = []
         size = max(cell.batch_size for cell in plan.cells)
         if size > len(images.test_labels):
             raise UsageError(
@@ -232,10 +235,13 @@ class _Session:
 
     def _take_rounds(self) -> None:
         """As many as there is time for; those to come are taken to last as long as the last one did."""
+        reference = make_reference(self.device)
+        warm_up(reference, self.device)
         alive = self._alive()
         num_done, num_rounds = 0, self._rounds_in_time(0, sum(map(self._seconds_per_visit, alive)))
         while alive and num_done < num_rounds:
             start = time.monotonic()
+            self.reference_seconds.append(statistics.median(visit(reference, self.device, REFERENCE_CALLS)))
             for position, measured in enumerate(alive):
                 self.tell("timing in turn", num_done * len(alive) + position, num_rounds * len(alive))
                 self._visit(measured)
@@ -324,6 +330,7 @@ class _Session:
             "ceiling_flops": ceilings.flops,
             "ceiling_copy_bytes": ceilings.copy_bytes,
             "flops_share": 2 * passes * cost.macs * rate / ceilings.flops if cost and rate else None,
+            "reference_seconds": self.reference_seconds,
             "others_share": self.others,
             "busy": None if self.others is None else is_busy(self.others),
             **self.here.columns(),

@@ -16,7 +16,7 @@ from harness.errors import RecordError
 
 __all__ = ["KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """1: the first. 2: runs have ``model_source``. 3: runs have ``engine``, ``engine_note`` and ``runs_at_once``."""
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -223,16 +223,16 @@ _PROFILES = pa.schema(
         _required("warmup_seconds", pa.list_(_float)),  # of each call before the first round
         _required("round_seconds", pa.list_(pa.list_(_float))),  # of each call, by round
         pa.field("peak_memory_bytes", _int),  # resident in the process on a CPU, allocated on CUDA
-        pa.field("base_memory_bytes", _int),  # of that, what was there before the network was
+        pa.field("base_memory_bytes", _int),  # of that, what is neither the network's nor the call's
         pa.field("reserved_memory_bytes", _int),  # by the allocator, on CUDA
         pa.field("joules_per_image", _float),
         pa.field("energy_source", _text),  # nvml, rapl
         # of the machine, in the same session
-        _required(
-            "ceiling_flops", _float
-        ),  # operations per second of a large matrix product in this precision
+        # operations per second of a large matrix product or a wide convolution in this precision
+        _required("ceiling_flops", _float),
         _required("ceiling_copy_bytes", _float),  # read and written per second by a large copy
         pa.field("flops_share", _float),  # of that, what the median call reaches; training is three passes
+        pa.field("reference_seconds", pa.list_(_float)),  # of many small operations, in each round
         pa.field("others_share", _float),  # of the cores, what others took during the rounds
         pa.field("busy", _bool),  # so much that the times are not to be trusted
         _required("measured_at", pa.timestamp("us", tz="UTC")),

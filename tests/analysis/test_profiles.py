@@ -5,10 +5,10 @@ import sys
 
 import pytest
 
-from harness.analysis.profiles import compare_models, compare_sessions
+from harness.analysis.profiles import compare_machines, compare_models, compare_sessions
 
 
-def row(*round_seconds, model="a", mode="train", batch_size=8, precision="fp32"):
+def row(*round_seconds, model="a", mode="train", batch_size=8, precision="fp32", reference=None):
     """As much of a record as is compared; a number stands for a round of one call."""
     rounds = [[seconds] if isinstance(seconds, float) else seconds for seconds in round_seconds]
     return {
@@ -17,6 +17,7 @@ def row(*round_seconds, model="a", mode="train", batch_size=8, precision="fp32")
         "batch_size": batch_size,
         "precision": precision,
         "round_seconds": rounds,
+        "reference_seconds": reference,
     }
 
 
@@ -111,6 +112,36 @@ def test_two_sessions_are_compared_as_timed_apart():
 def test_sessions_differ_where_their_intervals_have_nothing_in_common(then, now, verdict):
     [change] = compare_sessions([row(*now)], [row(*then)])
     assert change.verdict == verdict
+
+
+SLOW, FAST, UNSTEADY = [2.0] * 5, [1.0] * 5, [0.5, 1.0, 1.5, 2.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("references", "verdicts"),  # of then and now, of cells that have become slower, faster, neither
+    [
+        ((FAST, FAST), ["slower", "faster", "agree"]),
+        ((FAST, SLOW), ["machine", "faster", "agree"]),
+        ((SLOW, FAST), ["slower", "machine", "agree"]),
+        ((FAST, UNSTEADY), ["slower", "faster", "agree"]),
+        ((FAST, SLOW[:4]), ["slower", "faster", "agree"]),
+        ((FAST, None), ["slower", "faster", "agree"]),
+        ((None, SLOW), ["slower", "faster", "agree"]),
+    ],
+)
+def test_a_cell_that_changes_as_the_machine_does_says_nothing_of_the_code(references, verdicts):
+    before, after = references
+    then = [row(*[1.0] * 5, batch_size=size, reference=before) for size in (1, 2, 3)]
+    seconds = zip((1, 2, 3), (1.5, 0.5, 1.0), strict=True)
+    now = [row(*[each] * 5, batch_size=size, reference=after) for size, each in seconds]
+    assert [change.verdict for change in compare_sessions(now, then)] == verdicts
+
+
+def test_machines_are_compared_by_their_reference():
+    comparison = compare_machines([row(reference=SLOW)] * 3, [row(reference=FAST)])
+    assert (comparison.ratio, comparison.low, comparison.high, comparison.is_noise) == (2.0, 2.0, 2.0, False)
+    assert compare_machines([], [row(reference=FAST)]) is None
+    assert compare_machines([row(reference=[])], [row(reference=FAST)]) is None
 
 
 def test_cells_of_sessions_are_paired_by_all_that_they_are():

@@ -156,7 +156,7 @@ def test_with_json_there_is_one_object_and_nothing_else(profile: Harness, result
     code, out, _ = profile("--compare", "mynet:net", "mynet:linear", "--batch-sizes", "4", "--json")
     assert code == 0
     content = json.loads(out)
-    assert content.keys() == {"version", "profiles", "operators", "comparisons", "changes"}
+    assert content.keys() == {"version", "profiles", "operators", "comparisons", "changes", "machines"}
     rows = recorded(results)
     assert len(rows) == 4
     assert [row | {"measured_at": None} for row in content["profiles"]] == [
@@ -185,9 +185,8 @@ def earlier(profile: Harness, results: Path, quick: None) -> Callable[[str, floa
     path.unlink()
 
     def write(session: str, seconds: float) -> Path:
-        Store(results).write(
-            "profiles", *(row | {"session_id": session, "round_seconds": [[seconds]] * 5} for row in rows)
-        )
+        changes = {"session_id": session, "round_seconds": [[seconds]] * 5, "reference_seconds": None}
+        Store(results).write("profiles", *(row | changes for row in rows))
         return results / "profiles" / f"{session}.parquet"
 
     return write
@@ -208,10 +207,10 @@ def test_slower_than_before_is_exit_code_3_and_faster_is_0(
 def test_two_sessions_in_a_row_are_compared(profile: Harness, results: Path, quick: None) -> None:
     assert profile("mynet:net")[0] == 0
     code, out, _ = profile("mynet:net", "--against", "last")
-    *_, a, b, c, d, last = out.splitlines()
+    _, _, a, b, c, d, count, *_ = out.split("Then and now")[1].splitlines()
     verdicts = [line.split()[-1] for line in (a, b, c, d)]
-    assert set(verdicts) <= {"agree", "slower", "faster"}
-    assert last == f"{verdicts.count('agree')} of 4 cells agree within their intervals."
+    assert set(verdicts) <= {"agree", "slower", "faster", "machine"}
+    assert count == f"{verdicts.count('agree')} of 4 cells agree within their intervals."
     assert code == (3 if "slower" in verdicts else 0)
 
 
@@ -310,7 +309,7 @@ def test_an_interrupt_keeps_what_was_measured_and_is_exit_code_130(
 
     def interrupted(*arguments: Any) -> list[float]:
         visited.append(arguments)
-        if len(visited) == 7:
+        if len(visited) == 9:  # a round begins with the reference
             raise KeyboardInterrupt
         return visit(*arguments)
 

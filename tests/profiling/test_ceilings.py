@@ -7,7 +7,7 @@ import torch
 
 from harness.config import Precision
 from harness.profiling import ceilings
-from harness.profiling.ceilings import Ceilings, measure_ceilings
+from harness.profiling.ceilings import Ceilings, make_reference, measure_ceilings
 
 PRODUCT = 2 * 1536**3  # of n x n is n^3 multiplications and as many additions
 CONVOLUTION = 2 * 32 * 8 * 8 * 9 * 512**2
@@ -47,3 +47,11 @@ def test_ceilings_are_work_over_the_median_time(monkeypatch, one_thread, precisi
     rates = {name: flops / (0.5 if name == faster else 1.0) for name, flops in work.items()}
     # a copy reads and writes 2^25 floats
     assert measured == Ceilings(flops=max(rates.values()), copy_bytes=2 * 4 * 2**25 / 0.5)
+
+
+def test_the_reference_is_of_many_operations_on_all_threads(monkeypatch, torch_settings):
+    torch.set_num_threads(2)
+    add, sizes = torch.Tensor.add_, []
+    monkeypatch.setattr(torch.Tensor, "add_", lambda self, other: sizes.append(len(add(self, other))))
+    make_reference(torch.device("cpu"))()
+    assert sizes == [2 * 2**15] * 200

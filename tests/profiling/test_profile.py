@@ -154,6 +154,9 @@ def test_every_cell_is_measured_in_every_round(measure, course):
         assert len(row["warmup_seconds"]) >= 2
         assert all(len(calls) == 1 and calls[0] > 0 for calls in row["round_seconds"])
     assert len({row["session_id"] for row in (*found.profiles, *found.operators)}) == 1
+    [reference] = {tuple(row["reference_seconds"]) for row in found.profiles}
+    assert len(reference) == 7
+    assert all(seconds > 0 for seconds in reference)
     # in turn: a round goes once through all cells
     rounds = [each for each in course if each[0] == "timing in turn"]
     assert rounds == [("timing in turn", number, 7 * 8) for number in range(7 * 8)]

@@ -45,7 +45,7 @@ def test_file_says_its_kind_and_version_and_is_compressed(write_kind):
     file = pq.ParquetFile(io.BytesIO(write_kind("runs").read_bytes()))
     metadata = file.schema_arrow.metadata
     assert metadata[b"harness.kind"] == b"runs"
-    assert metadata[b"harness.schema_version"] == b"3"
+    assert metadata[b"harness.schema_version"] == b"4"
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
@@ -168,7 +168,7 @@ def sound(write_kind):
 def rewrite(path, change=lambda table: table, **metadata):
     """Write a record anew with another table and other marks."""
     table = pq.ParquetFile(io.BytesIO(path.read_bytes())).read()
-    marks = {b"harness.kind": b"epochs", b"harness.schema_version": b"3"}
+    marks = {b"harness.kind": b"epochs", b"harness.schema_version": b"4"}
     marks |= {f"harness.{name}".encode(): value for name, value in metadata.items()}
     table = change(table).replace_schema_metadata({k: v for k, v in marks.items() if v is not None})
     pq.write_table(table, path)
@@ -215,8 +215,8 @@ def test_record_of_another_kind_is_named_and_passed_over(store, write_kind):
 @pytest.mark.usefixtures("sound")
 def test_record_of_a_newer_version_asks_for_an_update(store, write_kind):
     path = write_kind()
-    rewrite(path, schema_version=b"4")
-    expect_broken(store, path, "has schema version 4, this harness reads up to 3; update the harness")
+    rewrite(path, schema_version=b"5")
+    expect_broken(store, path, "has schema version 5, this harness reads up to 4; update the harness")
 
 
 def test_older_record_that_lacks_a_column_is_read_with_null(store, write_kind):
