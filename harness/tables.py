@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "print_operators",
     "print_profiles",
     "print_runs",
+    "print_verifications",
 ]
 
 MIB = 2**20
@@ -305,3 +307,37 @@ def _interval(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "-"
     return f"{seconds_for_people(low)} .. {seconds_for_people(high)}"
+
+
+def print_verifications(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Table of repeated runs; what may have caused a difference stands below it."""
+    table = new_table(
+        "run", "epochs", "iterations", "verdict", "seconds then", "seconds now", title="Verified"
+    )
+    for row in rows:
+        table.add_row(
+            row["run_id"],
+            f"{row['num_epochs']}{' (all)' if row['complete'] else ''}",
+            f"{row['num_iterations']:,}",
+            "[green]bit-identical[/]" if row["identical"] else f"[red]{_where(row)}[/]",
+            f"{row['seconds_then']:,.1f}",
+            f"{row['seconds_now']:,.1f}",
+        )
+    stdout.print(table)
+    for row in rows:
+        then, now = (json.loads(row[f"environment_{side}"]) for side in ("then", "now"))
+        if then and not row["identical"]:
+            stdout.print(
+                f"{row['run_id']} differs; a likely cause is in its environment, then and now:", markup=False
+            )
+            for name in then:
+                stdout.print(f"  {name}: {then[name]} -> {now[name]}", markup=False)
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    if row["first_epoch"] is None:
+        return f"differs at the end in {row['first_column']}"
+    where = f"differs from epoch {row['first_epoch']} on"
+    if row["first_iteration"] is not None:
+        return f"{where}, first in the loss of iteration {row['first_iteration']:,}"
+    return f"{where}, first in {row['first_column']}"

@@ -73,7 +73,7 @@ def summarize_timing(rounds: Sequence[Sequence[float]]) -> Timing:
     2015, "What teachers should know about the bootstrap", section 4.2): the plain one is too narrow for few blocks, by
     what a normal quantile is less than one of Student's t, so it reaches further into the tails. The same rounds give
     the same interval. In simulations it covers the true median in 94 % to 97 % of cases for 5 to 60 independent
-    rounds; where neighbouring rounds correlate by 0.4, as it was measured on a shared machine, in 93 % for 15 rounds
+    rounds; where neighbouring rounds correlate by 0.4, nearly as much as was measured on a shared machine, in 93 % for 15 rounds
     and more, and in 84 % to 89 % for fewer.
 
     Args:

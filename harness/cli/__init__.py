@@ -1,6 +1,6 @@
 """The command line: parse, call, show, and map errors to exit codes.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but slower than before; 4 some runs failed, diverged or were skipped, or some models
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but other bits or slower than before; 4 some runs failed, diverged or were skipped, or some models
 cannot be had; 130 interrupted; 143 terminated.
 """
 
@@ -32,6 +32,7 @@ app.command()(training.reproduce)
 app.command()(training.run)
 app.command()(evidence.identify)
 app.command()(evidence.audit)
+app.command()(evidence.verify)
 app.command()(profiling.profile)
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")

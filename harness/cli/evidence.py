@@ -1,4 +1,4 @@
-"""The commands that examine networks of others: identify, audit."""
+"""The commands that examine networks and runs: identify, audit, verify."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.options import (
     DEFAULT_RESULTS,
+    EXIT_OUT_OF_TOLERANCE,
     EXIT_SOME_FAILED,
     Data,
     Device,
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from harness.data import ImageSet
     from harness.environment import Environment
 
-__all__ = ["audit", "identify"]
+__all__ = ["audit", "identify", "verify"]
 
 _Examined = TypeVar("_Examined")
 
@@ -101,6 +102,52 @@ def audit(
         print_audits(rows)
     if not all_done:
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def verify(
+    run: Annotated[str, typer.Argument(help="Id of a recorded run, or a beginning of it that no other has.")],
+    *,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Repeat only so many.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="On so many threads, not on those of the record.")
+    ] = None,
+    results: Results = DEFAULT_RESULTS,
+    upstream: Upstream = None,
+    as_json: Json = False,
+) -> None:
+    """Repeat a recorded run in a fresh process, and say whether it gives the same bits, or where it first does not."""
+    from harness.console import load_images, print_json, say
+    from harness.execution.networks import have_network
+    from harness.execution.verification import find_recorded
+    from harness.execution.verification import verify as repeat
+    from harness.execution.worker import Advanced, Event, Job
+    from harness.models import find
+    from harness.models.upstream import use_clones_in
+    from harness.progress import observe_steps
+    from harness.records import Store
+    from harness.tables import print_verifications
+
+    if upstream is not None:
+        use_clones_in(upstream)
+    store = Store(results)
+    recorded = find_recorded(store, run)
+    have_network(find(recorded.spec.model), say)
+    load_images(recorded.spec.data)
+    num_iterations = recorded.epochs[: epochs or None][-1]["iteration"]
+    with observe_steps() as tell:
+
+        def observe(_job: Job, event: Event) -> None:
+            if isinstance(event, Advanced):
+                tell("repeating", event.iteration, num_iterations)
+
+        row = repeat(recorded, num_epochs=epochs, num_threads=threads, observer=observe)
+    store.write("verifications", row)
+    if as_json:
+        print_json(verifications=[row])
+    else:
+        print_verifications([row])
+    if not row["identical"]:
+        raise typer.Exit(EXIT_OUT_OF_TOLERANCE)
 
 
 def _prepare(

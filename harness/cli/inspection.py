@@ -13,7 +13,9 @@ from harness.errors import RecordError, UnknownNameError
 __all__ = ["data_app", "models_app", "results_app"]
 
 data_app = typer.Typer(help="The data set: fetch it, check it.", no_args_is_help=True)
-results_app = typer.Typer(help="The records: list them, check them.", no_args_is_help=True)
+results_app = typer.Typer(
+    help="The records: list them, check them, bring them together.", no_args_is_help=True
+)
 models_app = typer.Typer(help="The catalogue of models.", no_args_is_help=True)
 
 
@@ -133,6 +135,7 @@ _COMMANDS = {
     "benchmarks": "results import-benchmarks",
     "profiles": "profile",
     "operators": "profile",
+    "verifications": "verify",
 }
 """Kind of record -> what makes one."""
 
@@ -141,7 +144,7 @@ _COMMANDS = {
 def results_list(
     *,
     kind: Annotated[
-        str, typer.Option(help="runs, identities, audits, benchmarks, profiles or operators.")
+        str, typer.Option(help="runs, identities, audits, benchmarks, profiles, operators or verifications.")
     ] = "runs",
     results: Results = DEFAULT_RESULTS,
     as_json: Json = False,
@@ -156,6 +159,7 @@ def results_list(
         print_operators,
         print_profiles,
         print_runs,
+        print_verifications,
     )
 
     show = {
@@ -165,6 +169,7 @@ def results_list(
         "benchmarks": print_benchmarks,
         "profiles": print_profiles,
         "operators": print_operators,
+        "verifications": print_verifications,
     }
     if kind not in show:
         raise UnknownNameError("kind of record that can be listed", kind, show)
@@ -210,3 +215,33 @@ def results_check(*, results: Results = DEFAULT_RESULTS) -> None:
     stdout.print(f"{num_sound} files are sound, {len(broken)} are not.")
     if broken:
         raise RecordError(f"{len(broken)} broken files in {results}/; each is named above")
+
+
+@results_app.command("merge")
+def results_merge(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of records.", exists=True, file_okay=False, metavar="DIR...")
+    ],
+    *,
+    results: Results = DEFAULT_RESULTS,
+) -> None:
+    """Take the records of other folders that are not here; those folders and the results that are here stay as they are."""
+    from harness.console import stderr, stdout
+    from harness.records import Store
+    from harness.records.merge import merge
+
+    num_problems = 0
+    for folder in folders:
+        merger = merge(Store(results), Store(folder))
+        for file in merger.broken:
+            stderr.print(f"passed over {file.path}: {file.reason}", markup=False)
+        for conflict in merger.conflicts:
+            stderr.print(f"left {conflict.path}: {conflict.reason}", markup=False)
+        stdout.print(
+            f"{folder}: {len(merger.taken)} taken, {merger.num_here} were here, "
+            f"{len(merger.conflicts)} in conflict, {len(merger.broken)} broken",
+            markup=False,
+        )
+        num_problems += len(merger.broken) + len(merger.conflicts)
+    if num_problems:
+        raise RecordError(f"{num_problems} records could not be merged; each is named above")

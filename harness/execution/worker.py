@@ -56,6 +56,8 @@ class Job:
     checkpoint_seconds: float
     eager: bool = False
     """Launch the operations of a GPU one by one."""
+    num_epochs: int | None = None
+    """Interrupt it after so many."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +146,9 @@ class _Line:
 class _RunOnLine:
     """Tells the parent of one of the worker's runs; a `harness.training.loop.Listener`."""
 
-    def __init__(self, run_id: str, line: _Line) -> None:
-        self._run_id, self._line = run_id, line
+    def __init__(self, job: Job, line: _Line) -> None:
+        self._run_id, self._line = job.run_id, line
+        self._epochs_left = job.num_epochs
         self._last_report = 0.0
 
     def noted(self, text: str) -> None:
@@ -162,9 +165,11 @@ class _RunOnLine:
 
     def epoch_ended(self, row: dict[str, Any]) -> None:
         self._line.send(self._run_id, EpochEnded(row))
+        if self._epochs_left is not None:
+            self._epochs_left -= 1
 
     def should_stop(self) -> bool:
-        return self._line.should_stop()
+        return self._epochs_left == 0 or self._line.should_stop()
 
 
 def work(jobs: Sequence[Job], connection: Connection) -> None:
@@ -179,7 +184,7 @@ def work(jobs: Sequence[Job], connection: Connection) -> None:
     os.environ["OMP_NUM_THREADS"] = str(jobs[0].num_threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     company = _Company(len(jobs), allocator_state)
-    runs = {job.run_id: _run(job, _RunOnLine(job.run_id, line), company) for job in jobs}
+    runs = {job.run_id: _run(job, _RunOnLine(job, line), company) for job in jobs}
     while runs:
         for run_id in list(runs):
             end = _advance(runs[run_id])

@@ -14,10 +14,13 @@ import pyarrow as pa
 
 from harness.errors import RecordError
 
-__all__ = ["KINDS", "SCHEMA_VERSION", "conform", "to_table"]
+__all__ = ["ENVIRONMENT_COLUMNS", "KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
 SCHEMA_VERSION: Final = 4
-"""1: the first. 2: runs have ``model_source``. 3: runs have ``engine``, ``engine_note`` and ``runs_at_once``."""
+"""1: the first. 2: runs have ``model_source``. 3: runs have ``engine``, ``engine_note`` and ``runs_at_once``.
+4: profiles have
+``reference_seconds``; epochs have ``losses``, ``weights_sha256`` and ``state_sha256``, and so has their trajectory;
+kind ``verifications``."""
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -48,6 +51,8 @@ _ENVIRONMENT = [
     _required("allocator", _text),
     _required("deterministic", _bool),
 ]
+
+ENVIRONMENT_COLUMNS: Final = frozenset(field.name for field in _ENVIRONMENT)
 
 _RUNS = pa.schema(
     [
@@ -107,7 +112,10 @@ _EPOCHS = pa.schema(
         _required("test_error", _float),
         _required("seconds", _float),  # since the start of the run
         pa.field("images_per_second", _float),
-        _required("trajectory_sha256", _text),
+        pa.field("losses", pa.list_(pa.float32())),  # of each mini-batch
+        pa.field("weights_sha256", _text),
+        pa.field("state_sha256", _text),  # of the optimiser, and of torch's generators if the network draws
+        _required("trajectory_sha256", _text),  # of all epochs so far; without the state where that is null
     ]
 )
 
@@ -254,6 +262,32 @@ _OPERATORS = pa.schema(
     ]
 )
 
+_VERIFICATIONS = pa.schema(
+    [
+        _required("verification_id", _text),
+        _required("run_id", _text),  # the run that was repeated
+        _required("model", _text),
+        _required("recipe", _text),
+        _required("seed", _int),
+        _required("precision", _text),
+        _required("num_epochs", _int),  # so many of it were repeated
+        _required("num_iterations", _int),
+        _required("complete", _bool),  # all of it
+        _required("identical", _bool),  # bit for bit, as far as it was repeated
+        pa.field("first_epoch", _int),  # that differs
+        pa.field(
+            "first_iteration", _int
+        ),  # mini-batch whose loss differs, from 1; null where none is known to
+        pa.field("first_column", _text),  # of kind epochs, or weights_sha256 or logits at the end
+        _required("environment_then", _text),  # what differs of it, as JSON
+        _required("environment_now", _text),
+        _required("seconds_then", _float),  # of so many epochs
+        _required("seconds_now", _float),
+        _required("verified_at", pa.timestamp("us", tz="UTC")),
+        *_ENVIRONMENT,
+    ]
+)
+
 _PYTHON_TYPES: Final[tuple[tuple[Callable[[pa.DataType], bool], Any], ...]] = (
     (pa.types.is_boolean, bool),
     (pa.types.is_integer, int),
@@ -270,6 +304,7 @@ KINDS: Final[dict[str, pa.Schema]] = {
     "benchmarks": _BENCHMARKS,
     "profiles": _PROFILES,
     "operators": _OPERATORS,
+    "verifications": _VERIFICATIONS,
 }
 """Kind of record -> its schema. The first column names the record: it is the name of its file."""
 

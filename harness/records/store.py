@@ -22,7 +22,7 @@ from harness.atomic import write_atomically
 from harness.errors import RecordError
 from harness.records.schema import KINDS, SCHEMA_VERSION, conform, to_table
 
-__all__ = ["BrokenFile", "Store"]
+__all__ = ["PARTS_OF_RUNS", "BrokenFile", "Store", "read_file"]
 
 # A row a file needs neither statistics nor dictionaries; the bytes of floats compress better side by side.
 _ONE_ROW = {"write_statistics": False, "use_dictionary": False}
@@ -33,11 +33,13 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     "benchmarks": {},
     "profiles": {},
     "operators": {},
-    "epochs": {},
+    "verifications": _ONE_ROW,
+    "epochs": {"use_dictionary": False, "use_byte_stream_split": ["losses.list.element"]},
     "predictions": {"use_dictionary": ["run_id", "label"], "use_byte_stream_split": ["logits.list.element"]},
 }
 
-_PARTS_OF_RUNS = {"epochs", "predictions"}
+PARTS_OF_RUNS = ("epochs", "predictions")
+"""Kinds that are written before the run that they belong to."""
 
 _KIND_KEY, _VERSION_KEY = b"harness.kind", b"harness.schema_version"
 
@@ -75,10 +77,10 @@ class Store:
         run_id = run["run_id"]
         run_table = to_table("runs", [run])
         if epochs:
-            self._write("epochs", run_id, to_table("epochs", epochs))
+            self.write_table("epochs", run_id, to_table("epochs", epochs))
         if predictions is not None:
-            self._write("predictions", run_id, conform("predictions", predictions))
-        self._write("runs", run_id, run_table)
+            self.write_table("predictions", run_id, conform("predictions", predictions))
+        self.write_table("runs", run_id, run_table)
 
     def write(self, kind: str, *rows: dict[str, Any]) -> None:
         """Record what is no part of a run, in place of a record of the same name if there is one.
@@ -86,7 +88,14 @@ class Store:
         Raises:
             RecordError: a row breaks the schema.
         """
-        self._write(kind, rows[0][KINDS[kind].names[0]], to_table(kind, rows))
+        self.write_table(kind, rows[0][KINDS[kind].names[0]], to_table(kind, rows))
+
+    def write_table(self, kind: str, name: str, table: pa.Table) -> None:
+        """Record a table of the present schema under a name, in place of what has it."""
+        table = table.replace_schema_metadata({_KIND_KEY: kind, _VERSION_KEY: str(SCHEMA_VERSION)})
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True, **_WRITE_OPTIONS[kind])
+        write_atomically(self.root / kind / f"{name}.parquet", buffer.getvalue().to_pybytes())
 
     def read(self, kind: str, run_ids: Sequence[str] | None = None) -> tuple[pa.Table, list[BrokenFile]]:
         """All records of a kind, or those of some runs; where a run was repeated here, ours shadow the published.
@@ -97,11 +106,11 @@ class Store:
         tables: dict[str, pa.Table] = {}
         broken = []
         wanted = None if run_ids is None else set(run_ids)
-        for path in self._files(kind):
+        for path in self.files(kind):
             if path.stem in tables or (wanted is not None and path.stem not in wanted):
                 continue
             try:
-                tables[path.stem] = _read_file(path, kind)
+                tables[path.stem] = read_file(path, kind)
             except RecordError as error:
                 broken.append(BrokenFile(path, str(error)))
         return pa.concat_tables(tables.values()) if tables else KINDS[kind].empty_table(), broken
@@ -112,10 +121,21 @@ class Store:
         if not path.exists():
             return None
         try:
-            row: dict[str, Any] = _read_file(path, "runs").to_pylist()[0]
+            row: dict[str, Any] = read_file(path, "runs").to_pylist()[0]
         except (RecordError, IndexError):
             return None
         return row
+
+    def find(self, kind: str, name: str) -> pa.Table | None:
+        """The record of a name, ours or else the published one; None if there is none, or its file is broken."""
+        for home in (self.root, self.root / "published"):
+            path = home / kind / f"{name}.parquet"
+            if path.exists():
+                try:
+                    return read_file(path, kind)
+                except RecordError:
+                    continue
+        return None
 
     def published(self) -> Store:
         """What the project published, as a store of its own."""
@@ -131,15 +151,15 @@ class Store:
         num_files, broken = 0, []
         recorded: dict[Path, set[str]] = {}
         for kind in KINDS:
-            for path in self._files(kind):
+            for path in self.files(kind):
                 home = path.parent.parent
                 try:
-                    table = _read_file(path, kind)
+                    table = read_file(path, kind)
                     if set(table.column(0).to_pylist()) != {path.stem}:
                         raise RecordError("holds another record than its name says")
                     if kind == "runs":
                         recorded.setdefault(home, set()).add(path.stem)
-                    elif kind in _PARTS_OF_RUNS and path.stem not in recorded.get(home, set()):
+                    elif kind in PARTS_OF_RUNS and path.stem not in recorded.get(home, set()):
                         raise RecordError(
                             "belongs to a run that is not recorded: it was interrupted while being written; run it again, or remove the file"
                         )
@@ -149,20 +169,15 @@ class Store:
                     num_files += 1
         return num_files, broken
 
-    def _write(self, kind: str, name: str, table: pa.Table) -> None:
-        table = table.replace_schema_metadata({_KIND_KEY: kind, _VERSION_KEY: str(SCHEMA_VERSION)})
-        buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True, **_WRITE_OPTIONS[kind])
-        write_atomically(self.root / kind / f"{name}.parquet", buffer.getvalue().to_pybytes())
-
-    def _files(self, kind: str) -> Iterator[Path]:
+    def files(self, kind: str) -> Iterator[Path]:
+        """Where records of a kind lie, ours first; what is broken among them."""
         for folder in (self.root / kind, self.root / "published" / kind):
             # hidden files are half-written ones
             yield from sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
-def _read_file(path: Path, kind: str) -> pa.Table:
-    """One file as a table of the present schema.
+def read_file(path: Path, kind: str) -> pa.Table:
+    """One file of records as a table of the present schema.
 
     Raises:
         RecordError: it is no record of this kind, is broken, or was written by a newer harness.

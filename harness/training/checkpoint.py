@@ -24,7 +24,7 @@ from harness.training.digest import tensor_bytes
 
 __all__ = ["Checkpoint", "capture", "iterations_done", "restore"]
 
-FORMAT = "2"
+FORMAT = "3"
 
 
 @dataclass(frozen=True)

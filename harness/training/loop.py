@@ -289,9 +289,8 @@ class _Run:
     ) -> dict[str, Any]:
         """The row of the epoch from iteration ``first`` until now; extends the trajectory."""
         progress = self.progress
-        progress.trajectory_sha256 = extend_trajectory(
-            progress.trajectory_sha256, losses, weights_sha256(self.trainer.model)
-        )
+        weights, state = weights_sha256(self.trainer.model), self.trainer.state_sha256()
+        progress.trajectory_sha256 = extend_trajectory(progress.trajectory_sha256, losses, weights, state)
         sizes = torch.tensor(self.trainer.passes.sizes(first, progress.iteration), dtype=torch.float64)
         num_images = sizes.sum().item()
         return {
@@ -304,6 +303,9 @@ class _Run:
             "test_error": evaluation.error,
             "seconds": progress.seconds,
             "images_per_second": images_per_second,
+            "losses": losses.tolist(),
+            "weights_sha256": weights,
+            "state_sha256": state,
             "trajectory_sha256": progress.trajectory_sha256,
         }
 

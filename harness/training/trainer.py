@@ -23,6 +23,7 @@ from harness.models import find
 from harness.training import checkpoint
 from harness.training.batches import DeviceImages
 from harness.training.device import autocast, memory_format
+from harness.training.digest import tensors_sha256
 from harness.training.evaluation import Evaluation, evaluate
 from harness.training.graph import NotCapturableError, capture
 from harness.training.initialization import build_model
@@ -88,6 +89,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate
         torch.manual_seed(stream_key(spec.seed, "network") % 2**63)  # for networks that draw, as dropout does
+        self._generators_before = self._generators()
 
     def prepare(self, *, eager: bool = False) -> None:
         """Capture the update as a CUDA graph, where there is CUDA and the network allows it.
@@ -153,6 +155,7 @@ class Trainer:
     def _load_epoch(self, start: int) -> None:
         """Bring to the device what is needed from iteration ``start`` to the end of its epoch."""
         first, end = self.epoch(start)
+        self._generators_before = self._generators()
         if start == first:
             self._losses.zero_()
             self._num_correct.zero_()
@@ -208,6 +211,24 @@ class Trainer:
     def evaluate(self) -> Evaluation:
         """The network as it is, on the test set."""
         return evaluate(self.model, self.images, self.device, self.spec.precision)
+
+    def state_sha256(self) -> str:
+        """Digest of what training goes on from beside the weights and the number of the iteration.
+
+        That is the optimiser's state, and torch's generators if the network has drawn from them since the last epoch;
+        where images come from is a function of seed and iteration.
+        """
+        kept = [self.optimizer.state[parameter] for parameter in self.model.parameters()]
+        tensors = [state[name] for state in kept for name in sorted(state) if state[name] is not None]
+        now = self._generators()
+        if any(not torch.equal(one, other) for one, other in zip(self._generators_before, now, strict=True)):
+            tensors += now
+        return tensors_sha256(tensors)
+
+    def _generators(self) -> list[Tensor]:
+        """The states of torch's generators that the network could draw from."""
+        on_device = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
+        return [torch.get_rng_state(), *on_device]
 
     def state(self) -> dict[str, Tensor]:
         """All that training goes on from, beside the number of the iteration, on the CPU."""

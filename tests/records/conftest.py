@@ -96,6 +96,9 @@ def make_epoch():
             "test_error": 0.25,
             "seconds": 12.5,
             "images_per_second": 1000.5,
+            "losses": [2.5, 1.25],
+            "weights_sha256": "2" * 64,
+            "state_sha256": "7" * 64,
             "trajectory_sha256": "3" * 64,
         }
         assert set(changes) <= set(row)

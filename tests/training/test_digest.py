@@ -72,19 +72,20 @@ def test_digest_changes_with_every_bit(change):
 
 def test_trajectory_is_a_chain_of_sha256():
     losses = torch.tensor([2.5, 1.25])
-    content = b"previous" + struct.pack("<2f", 2.5, 1.25) + b"weights"
-    assert extend_trajectory("previous", losses, "weights") == hashlib.sha256(content).hexdigest()
+    content = b"previous" + struct.pack("<2f", 2.5, 1.25) + b"weights" + b"state"
+    assert extend_trajectory("previous", losses, "weights", "state") == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("other", torch.tensor([2.5, 1.25]), "weights"),
-        ("previous", torch.tensor([1.25, 2.5]), "weights"),
-        ("previous", torch.tensor([2.5, 1.2500001]), "weights"),
-        ("previous", torch.tensor([2.5, 1.25]), "other"),
+        ("other", torch.tensor([2.5, 1.25]), "weights", "state"),
+        ("previous", torch.tensor([1.25, 2.5]), "weights", "state"),
+        ("previous", torch.tensor([2.5, 1.2500001]), "weights", "state"),
+        ("previous", torch.tensor([2.5, 1.25]), "other", "state"),
+        ("previous", torch.tensor([2.5, 1.25]), "weights", "other"),
     ],
 )
 def test_trajectory_changes_with_each_of_its_parts(arguments):
-    expected = extend_trajectory("previous", torch.tensor([2.5, 1.25]), "weights")
+    expected = extend_trajectory("previous", torch.tensor([2.5, 1.25]), "weights", "state")
     assert extend_trajectory(*arguments) != expected

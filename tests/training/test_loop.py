@@ -22,6 +22,7 @@ from harness.errors import CheckpointError, InterruptedRunError, UsageError
 from harness.models import find
 from harness.training.checkpoint import Checkpoint
 from harness.training.device import configure
+from harness.training.digest import extend_trajectory
 from harness.training.initialization import build_model
 from harness.training.loop import train
 from harness.training.seeding import image_stream
@@ -191,6 +192,31 @@ def test_momentum_and_weight_decay_go_on_under_nesterov(run, make_spec):
     assert_same_bits(run(spec), whole)
 
 
+DRAWING = """\
+from torch import nn
+
+def net(share=0.5):
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 8), nn.Dropout(share), nn.Linear(8, 10))
+
+def idle():
+    return net(0.0)
+"""
+
+
+def test_what_a_network_draws_goes_on_and_is_part_of_the_trajectory(run, make_spec, write_module):
+    write_module(DRAWING)
+    spec = make_spec(model="mynet:net")
+    whole = run(spec)
+    run.interrupt(spec, 5)
+    assert_same_bits(run(spec), whole)
+    run.checkpoint.unlink(missing_ok=True)
+    # without momentum there is no state but the generator's
+    recipe = {"optimizer": Sgd(learning_rate=0.05, momentum=0.0)}
+    drawing, idle = (run(make_spec(model=f"mynet:{name}", recipe=recipe)) for name in ("net", "idle"))
+    assert len({row["state_sha256"] for row in drawing.epochs}) == 3
+    assert len({row["state_sha256"] for row in idle.epochs}) == 1
+
+
 @pytest.mark.parametrize("iteration", [2, 5, 9])
 def test_run_that_died_goes_on_from_its_last_checkpoint(run, make_spec, iteration):
     spec = make_spec()
@@ -235,6 +261,36 @@ def test_epochs_are_passes_over_the_training_set_and_the_last_may_be_cut_short(r
     assert ear.rows == outcome.epochs
     assert ear.starts == [(0, 10)]
     assert ear.iterations == list(range(1, 11))
+
+
+def test_losses_of_all_mini_batches_are_in_the_epochs(run, make_spec):
+    outcome = run.once(make_spec())
+    assert [len(row["losses"]) for row in outcome.epochs] == [4, 4, 2]
+    for row in outcome.epochs:
+        assert row["train_loss"] == pytest.approx(np.mean(row["losses"]))
+        assert all(np.float32(loss) == loss for loss in row["losses"])
+
+
+def test_digests_of_epochs_make_up_the_trajectory(run, make_spec):
+    outcome = run.once(make_spec())
+    link = outcome.initial_weights_sha256
+    for row in outcome.epochs:
+        losses = torch.tensor(row["losses"])
+        link = extend_trajectory(link, losses, row["weights_sha256"], row["state_sha256"])
+        assert row["trajectory_sha256"] == link
+    assert (outcome.epochs[-1]["weights_sha256"], link) == (outcome.weights_sha256, outcome.trajectory_sha256)
+
+
+def test_the_optimizers_state_is_part_of_the_trajectory(run, make_spec):
+    def with_momentum(momentum):
+        optimizer = Sgd(learning_rate=0.05, momentum=momentum)
+        return run(make_spec(recipe={"optimizer": optimizer, "iterations": 1}))
+
+    # after one update the momentum has not acted, but what it will act on is there
+    with_it, without = with_momentum(0.9), with_momentum(0.0)
+    assert with_it.weights_sha256 == without.weights_sha256
+    assert with_it.epochs[0]["state_sha256"] != without.epochs[0]["state_sha256"]
+    assert with_it.trajectory_sha256 != without.trajectory_sha256
 
 
 @pytest.mark.parametrize(

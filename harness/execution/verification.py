@@ -1,0 +1,185 @@
+"""A recorded run, repeated on this machine, and compared with its record bit by bit."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from harness import allocator, environment
+from harness.analysis.divergence import environment_differences, first_divergence
+from harness.config import RunSpec
+from harness.environment import Environment
+from harness.errors import HarnessError, InterruptedRunError, RecordError, UsageError
+from harness.execution.local import execute
+from harness.execution.worker import Ended, EpochEnded, Event, Job
+from harness.models import find
+from harness.records import Store
+from harness.records.schema import ENVIRONMENT_COLUMNS
+from harness.training.device import resolve_device
+
+__all__ = ["Recorded", "find_recorded", "verify"]
+
+_OF_NO_CONSEQUENCE = {"commit", "dirty", "memory_bytes", "device_memory_bytes"}
+"""Columns of the environment that are not named as a likely cause: what of the code matters is in ``code_sha256``."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A run as it was recorded."""
+
+    run: dict[str, Any]
+    epochs: list[dict[str, Any]]
+    logits: Any
+    """Array of kind ``predictions``; None where they are not recorded."""
+
+    @property
+    def spec(self) -> RunSpec:
+        """What was asked."""
+        return RunSpec.model_validate_json(self.run["spec"])
+
+
+def find_recorded(store: Store, name: str) -> Recorded:
+    """The completed run of a name, or of the only name that begins so; ours or else the published one.
+
+    Raises:
+        UsageError: there is none, or there are several.
+        RecordError: its epochs are not recorded.
+    """
+    runs = {row["run_id"]: row for row in store.read("runs")[0].to_pylist()}
+    fitting = [name] if name in runs else sorted(run_id for run_id in runs if run_id.startswith(name))
+    if len(fitting) != 1:
+        several = f"; it could be {', '.join(fitting[:5])}" if fitting else ""
+        raise UsageError(
+            f"no one run is named {name!r} in {store.root}{several}; harness results list names them"
+        )
+    run = runs[fitting[0]]
+    if run["status"] not in {"completed", "diverged"}:
+        raise UsageError(f"run {fitting[0]} was {run['status']}; only a run that ended can be verified")
+    epochs = sorted(store.read("epochs", fitting)[0].to_pylist(), key=lambda row: row["epoch"])
+    if not epochs:
+        raise RecordError(
+            f"run {fitting[0]}: its epochs are not recorded, so there is nothing to compare with"
+        )
+    return Recorded(run, epochs, _logits(store, fitting[0]))
+
+
+def verify(
+    recorded: Recorded,
+    *,
+    num_epochs: int | None = None,
+    num_threads: int | None = None,
+    observer: Callable[[Job, Event], None],
+) -> dict[str, Any]:
+    """Repeat a run, or the beginning of it, in a fresh process, and compare.
+
+    Args:
+        recorded: the run.
+        num_epochs: only so many of it.
+        num_threads: others than those of the record.
+        observer: is told of every event.
+
+    Returns:
+        A row for the records of kind ``verifications``.
+
+    Raises:
+        UsageError: this machine has no such device, or the run has fewer epochs.
+        HarnessError: the repetition failed.
+    """
+    run, spec = recorded.run, recorded.spec
+    wanted = len(recorded.epochs) if num_epochs is None else num_epochs
+    if not 0 < wanted <= len(recorded.epochs):
+        raise UsageError(
+            f"run {run['run_id']} has {len(recorded.epochs)} epochs; verify 1 to so many, not {wanted}"
+        )
+    complete = wanted == len(recorded.epochs)
+    num_threads = num_threads or run["threads"]
+    device = resolve_device(run["device"])
+    here = environment.capture(device, num_threads=num_threads, allocator=allocator.configure())
+    epochs: list[dict[str, Any]] = []
+
+    def observe(job: Job, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            epochs.append(event.row)
+        observer(job, event)
+
+    with tempfile.TemporaryDirectory(prefix="harness-verify-") as folder:
+        job = Job(
+            run_id=run["run_id"],
+            spec=spec,
+            experiment=run["experiment"],
+            device=str(device),
+            num_threads=num_threads,
+            results=Path(folder),
+            checkpoint_seconds=math.inf,
+            num_epochs=None if complete else wanted,
+        )
+        end = execute([job], here, num_workers=1, observer=observe).ended.get(run["run_id"])
+        if len(epochs) < wanted and (end is None or end.status != "diverged"):
+            raise _stopped(end)
+        logits = _logits(Store(Path(folder)), run["run_id"]) if complete else None
+    return _row(recorded, epochs[:wanted], logits, here, complete=complete)
+
+
+def _stopped(end: Ended | None) -> HarnessError:
+    if end is None or end.status == "interrupted":
+        return InterruptedRunError("stopped; nothing is recorded of it")
+    return HarnessError(f"the repetition {end.status}: {end.reason}")
+
+
+def _row(
+    recorded: Recorded, epochs: Sequence[dict[str, Any]], logits: Any, here: Environment, *, complete: bool
+) -> dict[str, Any]:
+    run, now = recorded.run, datetime.now(UTC)
+    divergence = first_divergence(recorded.epochs, epochs)
+    column = divergence and divergence.column
+    if complete and column is None:
+        column = _difference_at_the_end(recorded, epochs, logits)
+    there = here.columns() | {"model_source": find(run["model"]).origin}
+    columns = ["model_source", *sorted(ENVIRONMENT_COLUMNS - _OF_NO_CONSEQUENCE)]
+    differences = environment_differences(run, there, columns)
+    sides = ({name: pair[side] for name, pair in differences.items()} for side in (0, 1))
+    then_and_now = [json.dumps(side, sort_keys=True) for side in sides]
+    return {
+        "verification_id": f"{now:%Y%m%dT%H%M%S.%f}-{run['run_id']}",
+        **{name: run[name] for name in ("run_id", "model", "recipe", "seed", "precision")},
+        "num_epochs": len(epochs),
+        "num_iterations": epochs[-1]["iteration"],
+        "complete": complete,
+        "identical": column is None,
+        "first_epoch": divergence and divergence.epoch,
+        "first_iteration": divergence and divergence.iteration,
+        "first_column": column,
+        "environment_then": then_and_now[0],
+        "environment_now": then_and_now[1],
+        "seconds_then": recorded.epochs[len(epochs) - 1]["seconds"],
+        "seconds_now": epochs[-1]["seconds"],
+        "verified_at": now,
+        **here.columns(),
+    }
+
+
+def _difference_at_the_end(recorded: Recorded, epochs: Sequence[dict[str, Any]], logits: Any) -> str | None:
+    if recorded.run["weights_sha256"] != epochs[-1]["weights_sha256"]:
+        return "weights_sha256"
+    both = recorded.logits is not None and logits is not None
+    return "logits" if both and recorded.logits.tobytes() != logits.tobytes() else None
+
+
+def _logits(store: Store, run_id: str) -> Any:
+    """Float32 (images, classes), in the order of the images; None where they are not recorded."""
+    import numpy as np
+
+    table = store.read("predictions", [run_id])[0].sort_by("image")
+    if not len(table):
+        return None
+    column = table.column("logits").combine_chunks()
+    values = column.flatten() if isinstance(column, pa.FixedSizeListArray) else column.values
+    return np.asarray(values).reshape(len(table), -1)
