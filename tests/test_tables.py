@@ -1,9 +1,15 @@
-"""Tables of profiles, as people read them."""
+"""Tables of profiles and verifications, as people read them."""
 
 import pytest
 
 from harness.analysis.profiles import compare_machines, compare_models, compare_sessions
-from harness.tables import print_changes, print_comparisons, print_operators, print_profiles
+from harness.tables import (
+    print_changes,
+    print_comparisons,
+    print_operators,
+    print_profiles,
+    print_verifications,
+)
 
 MIB = 2**20
 
@@ -206,3 +212,81 @@ def test_a_change_of_the_machine_is_said(make_row, printed, reference, words):
     print_changes(compare_sessions(now, then), compare_machines(now, then))
     lines = [" ".join(line) for line in printed()]
     assert lines[lines.index("0 of 1 cells agree within their intervals.") + 1 :] == words
+
+
+@pytest.fixture
+def make_verification():
+    """A function from changed columns to a verification, as far as a table reads it: of all of a run, and identical."""
+
+    def make(**changes):
+        row = {
+            "run_id": "resnet20-short-fp32-s0",
+            "num_epochs": 164,
+            "complete": True,
+            "num_iterations": 64_000,
+            "identical": True,
+            "first_epoch": None,
+            "first_iteration": None,
+            "first_column": None,
+            "seconds_then": 1234.56,
+            "seconds_now": 0.04,
+            "environment_then": "{}",
+            "environment_now": "{}",
+        }
+        assert set(changes) <= set(row)
+        return row | changes
+
+    return make
+
+
+def test_a_run_that_was_repeated_bit_by_bit_is_a_line(make_verification, printed):
+    part = make_verification(run_id="b", num_epochs=2, complete=False, num_iterations=782)
+    print_verifications([make_verification(), part])
+    assert [" ".join(words) for words in printed()] == [
+        "Verified",
+        "run epochs iterations verdict seconds then seconds now",
+        "resnet20-short-fp32-s0 164 (all) 64,000 bit-identical 1,234.6 0.0",
+        "b 2 782 bit-identical 1,234.6 0.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("epoch", "iteration", "column", "words"),
+    [
+        (3, 1234, "losses", "differs from epoch 3 on, first in the loss of iteration 1,234"),
+        (0, 1, "losses", "differs from epoch 0 on, first in the loss of iteration 1"),
+        (0, None, "weights_sha256", "differs from epoch 0 on, first in weights_sha256"),
+        (None, None, "weights_sha256", "differs at the end in weights_sha256"),
+        (None, None, "logits", "differs at the end in logits"),
+    ],
+)
+def test_of_a_run_that_differs_the_first_difference_is_told(
+    make_verification, printed, epoch, iteration, column, words
+):
+    first = {"first_epoch": epoch, "first_iteration": iteration, "first_column": column}
+    print_verifications([make_verification(run_id="a", identical=False, **first)])
+    lines = [" ".join(line) for line in printed()]
+    assert lines[2:] == [f"a 164 (all) 64,000 {words} 1,234.6 0.0"]
+
+
+def test_what_may_have_caused_a_difference_stands_below(make_verification, printed):
+    environments = {
+        "environment_then": '{"cuda": null, "libraries": "{\\"numpy\\": [1]}", "threads": 1}',
+        "environment_now": '{"cuda": "13", "libraries": "{}", "threads": 2}',
+    }
+    differs = {"identical": False, "first_column": "logits"}
+    print_verifications(
+        [
+            make_verification(run_id="same", **environments),
+            make_verification(run_id="other", **differs, **environments),
+            make_verification(run_id="unexplained", **differs),
+        ]
+    )
+    lines = [" ".join(line) for line in printed()]
+    assert [line.split()[0] for line in lines[2:5]] == ["same", "other", "unexplained"]
+    assert lines[5:] == [
+        "other differs; a likely cause is in its environment, then and now:",
+        "cuda: None -> 13",
+        'libraries: {"numpy": [1]} -> {}',
+        "threads: 1 -> 2",
+    ]

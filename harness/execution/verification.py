@@ -31,6 +31,9 @@ _OF_NO_CONSEQUENCE = {"commit", "dirty", "memory_bytes", "device_memory_bytes"}
 """Columns of the environment that are not named as a likely cause: what of the code matters is in ``code_sha256``."""
 
 
+_ENDED = {"completed", "diverged"}
+
+
 @dataclass(frozen=True)
 class Recorded:
     """A run as it was recorded."""
@@ -53,7 +56,10 @@ def find_recorded(store: Store, name: str) -> Recorded:
         UsageError: there is none, or there are several.
         RecordError: its epochs are not recorded.
     """
-    runs = {row["run_id"]: row for row in store.read("runs")[0].to_pylist()}
+    runs: dict[str, dict[str, Any]] = {}
+    for row in (*store.published().read("runs")[0].to_pylist(), *store.read("runs")[0].to_pylist()):
+        if row["run_id"] not in runs or row["status"] in _ENDED:
+            runs[row["run_id"]] = row
     fitting = [name] if name in runs else sorted(run_id for run_id in runs if run_id.startswith(name))
     if len(fitting) != 1:
         several = f"; it could be {', '.join(fitting[:5])}" if fitting else ""
@@ -61,7 +67,7 @@ def find_recorded(store: Store, name: str) -> Recorded:
             f"no one run is named {name!r} in {store.root}{several}; harness results list names them"
         )
     run = runs[fitting[0]]
-    if run["status"] not in {"completed", "diverged"}:
+    if run["status"] not in _ENDED:
         raise UsageError(f"run {fitting[0]} was {run['status']}; only a run that ended can be verified")
     epochs = sorted(store.read("epochs", fitting)[0].to_pylist(), key=lambda row: row["epoch"])
     if not epochs:
@@ -99,7 +105,7 @@ def verify(
         raise UsageError(
             f"run {run['run_id']} has {len(recorded.epochs)} epochs; verify 1 to so many, not {wanted}"
         )
-    complete = wanted == len(recorded.epochs)
+    to_the_end = wanted == len(recorded.epochs) and run["status"] == "completed"
     num_threads = num_threads or run["threads"]
     device = resolve_device(run["device"])
     here = environment.capture(device, num_threads=num_threads, allocator=allocator.configure())
@@ -119,13 +125,15 @@ def verify(
             num_threads=num_threads,
             results=Path(folder),
             checkpoint_seconds=math.inf,
-            num_epochs=None if complete else wanted,
+            num_epochs=None if to_the_end else wanted,
         )
         end = execute([job], here, num_workers=1, observer=observe).ended.get(run["run_id"])
-        if len(epochs) < wanted and (end is None or end.status != "diverged"):
+        if end is None or end.status not in _ENDED | (set() if to_the_end else {"interrupted"}):
             raise _stopped(end)
-        logits = _logits(Store(Path(folder)), run["run_id"]) if complete else None
-    return _row(recorded, epochs[:wanted], logits, here, complete=complete)
+        if end.status == "interrupted" and len(epochs) < wanted:
+            raise _stopped(end)
+        logits = _logits(Store(Path(folder)), run["run_id"])
+    return _row(recorded, epochs, end.status, logits, here)
 
 
 def _stopped(end: Ended | None) -> HarnessError:
@@ -135,16 +143,17 @@ def _stopped(end: Ended | None) -> HarnessError:
 
 
 def _row(
-    recorded: Recorded, epochs: Sequence[dict[str, Any]], logits: Any, here: Environment, *, complete: bool
+    recorded: Recorded, epochs: Sequence[dict[str, Any]], status: str, logits: Any, here: Environment
 ) -> dict[str, Any]:
     run, now = recorded.run, datetime.now(UTC)
+    complete = len(epochs) == len(recorded.epochs)
     divergence = first_divergence(recorded.epochs, epochs)
     column = divergence and divergence.column
     if complete and column is None:
-        column = _difference_at_the_end(recorded, epochs, logits)
+        column = _difference_at_the_end(recorded, epochs, status, logits)
     there = here.columns() | {"model_source": find(run["model"]).origin}
     columns = ["model_source", *sorted(ENVIRONMENT_COLUMNS - _OF_NO_CONSEQUENCE)]
-    differences = environment_differences(run, there, columns)
+    differences = environment_differences(run, there, [name for name in columns if run[name] is not None])
     sides = ({name: pair[side] for name, pair in differences.items()} for side in (0, 1))
     then_and_now = [json.dumps(side, sort_keys=True) for side in sides]
     return {
@@ -166,11 +175,16 @@ def _row(
     }
 
 
-def _difference_at_the_end(recorded: Recorded, epochs: Sequence[dict[str, Any]], logits: Any) -> str | None:
+def _difference_at_the_end(
+    recorded: Recorded, epochs: Sequence[dict[str, Any]], status: str, logits: Any
+) -> str | None:
+    if recorded.run["status"] != status:
+        return "status"
     if recorded.run["weights_sha256"] != epochs[-1]["weights_sha256"]:
         return "weights_sha256"
-    both = recorded.logits is not None and logits is not None
-    return "logits" if both and recorded.logits.tobytes() != logits.tobytes() else None
+    if recorded.logits is None or (logits is not None and recorded.logits.tobytes() == logits.tobytes()):
+        return None
+    return "logits"
 
 
 def _logits(store: Store, run_id: str) -> Any:

@@ -278,7 +278,7 @@ _VERIFICATIONS = pa.schema(
         pa.field(
             "first_iteration", _int
         ),  # mini-batch whose loss differs, from 1; null where none is known to
-        pa.field("first_column", _text),  # of kind epochs, or weights_sha256 or logits at the end
+        pa.field("first_column", _text),  # of kind epochs, or status, weights_sha256 or logits at the end
         _required("environment_then", _text),  # what differs of it, as JSON
         _required("environment_now", _text),
         _required("seconds_then", _float),  # of so many epochs

@@ -1,14 +1,16 @@
-"""identify and audit: what they print, what they record, and how they exit."""
+"""identify, audit and verify: what they print, what they record, and how they exit."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.records import Store
+from harness.records import KINDS, Store
 
 Harness = Callable[..., tuple[int, str, str]]
 
@@ -93,6 +95,7 @@ def test_unknown_names_are_exit_code_2(harness: Harness, tmp_path: Path) -> None
         ("benchmarks", "results import-benchmarks"),
         ("profiles", "profile"),
         ("operators", "profile"),
+        ("verifications", "verify"),
     ],
 )
 def test_where_nothing_is_recorded_the_command_that_would_is_named(
@@ -111,3 +114,135 @@ def test_the_published_audits_are_listed_as_claimed(harness: Harness) -> None:
         [line] = [line for line in out.splitlines() if line.startswith(f"akamaster-resnet{depth}")]
         assert line.count(accuracy) == 3
         assert "NOT" not in line
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the records of one run, trained once for all tests of this module."""
+    return tmp_path_factory.mktemp("original")
+
+
+@pytest.fixture
+def results(
+    original: Path, harness: Harness, write_module: Callable[..., Path], tiny_recipe: Path, tmp_path: Path
+) -> Path:
+    """A store with one run of 40 iterations: an epoch of 32, and one of 8."""
+    write_module()
+    if not (original / "runs").exists():
+        code, _, err = harness(
+            *("run", "--model", "mynet:net", "--recipe", tiny_recipe, "--data", "synthetic"),
+            *("--iterations", 40, "--precision", "fp32", "--device", "cpu", "--threads", 1),
+            *("--results", original),
+        )
+        assert code == 0, err
+    return Path(shutil.copytree(original, tmp_path / "results"))
+
+
+def recorded_run(results: Path) -> dict[str, Any]:
+    [row] = Store(results).read("runs")[0].to_pylist()
+    return row
+
+
+def verifications(results: Path) -> list[dict[str, Any]]:
+    return Store(results).read("verifications")[0].to_pylist()
+
+
+def contents(results: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in results.rglob("*.parquet")}
+
+
+def test_verify_says_that_a_run_gives_the_same_bits(harness: Harness, results: Path) -> None:
+    before, run_id = contents(results), recorded_run(results)["run_id"]
+    code, out, err = harness("verify", run_id[:-3], "--results", results)
+    assert code == 0, err
+    [line] = [line for line in out.splitlines() if line.startswith(run_id)]
+    assert line.split()[1:5] == ["2", "(all)", "40", "bit-identical"]
+    assert "environment" not in out
+    assert "repeating: " in err
+    [row] = verifications(results)
+    assert (row["run_id"], row["identical"], row["complete"]) == (run_id, True, True)
+    assert (row["num_epochs"], row["num_iterations"]) == (2, 40)
+    after = contents(results)
+    assert set(after) - set(before) == {results / "verifications" / f"{row['verification_id']}.parquet"}
+    assert before.items() <= after.items()
+    assert not list(results.glob("checkpoints/*"))
+    assert Store(results).check() == (4, [])
+    listed = harness("results", "list", "--kind", "verifications", "--results", results)
+    assert listed == (0, out, "")
+
+
+def test_verify_repeats_as_many_epochs_as_told(harness: Harness, results: Path) -> None:
+    run_id = recorded_run(results)["run_id"]
+    code, out, err = harness("verify", run_id, "--epochs", 1, "--results", results, "--json")
+    assert code == 0
+    content = json.loads(out)
+    assert content["version"] == 1
+    [row] = content["verifications"]
+    assert set(row) == set(KINDS["verifications"].names)
+    assert (row["num_epochs"], row["num_iterations"], row["complete"], row["identical"]) == (
+        1,
+        32,
+        False,
+        True,
+    )
+    [kept] = verifications(results)
+    assert row == kept | {"verified_at": row["verified_at"]}
+    assert "/32" in err
+
+
+def test_verify_says_where_a_run_differs_and_why_it_may(harness: Harness, results: Path) -> None:
+    store, run = Store(results), recorded_run(results)
+    epochs = store.read("epochs")[0].to_pylist()
+    epochs[0]["losses"][0] += 0.5
+    store.write_run(run | {"torch": "0.1.0", "commit": "a" * 40}, epochs)
+    code, out, _ = harness("verify", run["run_id"], "--threads", 2, "--results", results)
+    assert code == 3
+    lines = out.splitlines()
+    [line] = [line for line in lines if line.startswith(run["run_id"]) and "(all)" in line]
+    assert "differs from epoch 0 on, first in the loss of iteration 1 " in line
+    assert "bit-identical" not in out
+    assert lines[-3:] == [
+        f"{run['run_id']} differs; a likely cause is in its environment, then and now:",
+        "  threads: 1 -> 2",
+        f"  torch: 0.1.0 -> {run['torch']}",
+    ]
+    [row] = verifications(results)
+    assert (row["identical"], row["first_epoch"], row["first_iteration"]) == (False, 0, 1)
+    assert harness("results", "list", "--kind", "verifications", "--results", results) == (0, out, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["resnet21"], "no one run is named 'resnet21' in "),
+        (["mynet", "--epochs", 3], "has 2 epochs; verify 1 to so many, not 3"),
+    ],
+)
+def test_what_cannot_be_verified_is_exit_code_2(
+    harness: Harness, results: Path, arguments: list[object], complaint: str
+) -> None:
+    [run] = Store(results).read("runs")[0].to_pylist()
+    assert run["run_id"].startswith("mynet")
+    before = contents(results)
+    code, out, err = harness("verify", *arguments, "--results", results)
+    assert (code, out) == (2, "")
+    assert complaint in err.splitlines()[-1]
+    assert contents(results) == before
+
+
+@pytest.mark.parametrize("options", [("--epochs", 0), ("--threads", 0), ()])
+def test_verify_needs_a_run_and_positive_numbers(
+    harness: Harness, tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    run = ("mynet",) if options else ()
+    assert harness("verify", *run, *options, "--results", tmp_path)[0] == 2
+
+
+def test_a_repetition_that_fails_is_exit_code_1_and_records_nothing(
+    harness: Harness, results: Path, write_module: Callable[..., Path]
+) -> None:
+    write_module("def net():\n    raise ArithmeticError('not today')\n")
+    code, out, err = harness("verify", "mynet", "--results", results)
+    assert (code, out) == (1, "")
+    assert "harness: the repetition failed: model 'mynet:net': ArithmeticError" in err.splitlines()[-1]
+    assert verifications(results) == []

@@ -39,7 +39,14 @@ def test_version_4_of_the_schema_never_changes():
     # Golden values. Whoever changes a column changes the version.
     assert SCHEMA_VERSION == 4
     assert len(KINDS["runs"]) == 57
-    others = {"identities": 46, "audits": 36, "benchmarks": 28, "profiles": 49, "operators": 9}
+    others = {
+        "identities": 46,
+        "audits": 36,
+        "benchmarks": 28,
+        "profiles": 49,
+        "operators": 9,
+        "verifications": 38,
+    }
     assert list(KINDS) == ["runs", "epochs", "predictions", *others]
     assert {kind: len(KINDS[kind]) for kind in others} == others
     assert KINDS["epochs"].names == [
@@ -53,8 +60,12 @@ def test_version_4_of_the_schema_never_changes():
         "test_error",
         "seconds",
         "images_per_second",
+        "losses",
+        "weights_sha256",
+        "state_sha256",
         "trajectory_sha256",
     ]
+    assert KINDS["epochs"].field("losses").type == pa.list_(pa.float32())
     assert KINDS["predictions"].names == ["run_id", "image", "label", "logits"]
     assert KINDS["predictions"].field("logits").type == pa.list_(pa.float32(), 10)
     assert KINDS["operators"].names == [
@@ -68,13 +79,39 @@ def test_version_4_of_the_schema_never_changes():
         "self_seconds",
         "share",
     ]
+    assert KINDS["verifications"].names[:18] == [
+        "verification_id",
+        "run_id",
+        "model",
+        "recipe",
+        "seed",
+        "precision",
+        "num_epochs",
+        "num_iterations",
+        "complete",
+        "identical",
+        "first_epoch",
+        "first_iteration",
+        "first_column",
+        "environment_then",
+        "environment_now",
+        "seconds_then",
+        "seconds_now",
+        "verified_at",
+    ]
     # a list of a round's calls for each round
     assert KINDS["profiles"].field("round_seconds").type == pa.list_(pa.list_(pa.float64()))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_first_column_names_the_record(kind):
-    assert KINDS[kind].names[0] in {"run_id", "identity_id", "audit_id", "session_id"}
+    assert KINDS[kind].names[0] in {
+        "run_id",
+        "identity_id",
+        "audit_id",
+        "session_id",
+        "verification_id",
+    }
     assert not KINDS[kind].field(0).nullable
 
 
@@ -125,7 +162,12 @@ def test_value_of_another_type_is_refused(make_epoch, column, value):
         to_table("epochs", [make_epoch(**{column: value})])
 
 
-@pytest.mark.parametrize("column", [name for name in KINDS["epochs"].names if name != "images_per_second"])
+NULLABLE_EPOCH_COLUMNS = {"images_per_second", "losses", "weights_sha256", "state_sha256"}
+
+
+@pytest.mark.parametrize(
+    "column", [name for name in KINDS["epochs"].names if name not in NULLABLE_EPOCH_COLUMNS]
+)
 def test_null_in_a_required_column_is_refused(make_epoch, column):
     with pytest.raises(RecordError, match=f"column '{column}' must not be null"):
         to_table("epochs", [make_epoch(), make_epoch(**{column: None})])
@@ -174,6 +216,18 @@ def test_a_cell_that_failed_needs_what_it_was_and_not_what_was_found_out(make_ro
     for column in ("model", "mode", "batch_size", "precision", "model_source", "status", "ceiling_flops"):
         with pytest.raises(RecordError, match=f"column '{column}' must not be null"):
             to_table("profiles", [row | {column: None}])
+
+
+DIVERGENCE = ("first_epoch", "first_iteration", "first_column")
+
+
+def test_of_a_verification_only_the_divergence_may_be_missing(make_row):
+    row = make_row("verifications") | dict.fromkeys(DIVERGENCE)
+    assert to_table("verifications", [row]).to_pylist() == [row]
+    for column in KINDS["verifications"].names[:18]:
+        if column not in DIVERGENCE:
+            with pytest.raises(RecordError, match=f"column '{column}' must not be null"):
+                to_table("verifications", [row | {column: None}])
 
 
 def test_rounds_of_a_cell_may_differ_in_length(make_row):

@@ -342,7 +342,9 @@ def test_run_whose_file_has_no_rows_counts_as_not_recorded(store, write_kind):
     assert store.local_run("run-1") is None
 
 
-@pytest.mark.parametrize("kind", ["identities", "audits", "benchmarks", "profiles", "operators"])
+@pytest.mark.parametrize(
+    "kind", ["identities", "audits", "benchmarks", "profiles", "operators", "verifications"]
+)
 def test_what_is_no_part_of_a_run_is_read_as_it_was_written(store, make_row, kind):
     store.write(kind, make_row(kind))
     table, broken = store.read(kind)
