@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
 from harness.config import Precision, load_recipe
@@ -197,6 +198,7 @@ class _Session:
                     networks[cell.model] = SubjectNetwork(entry, self.device, self.images, self.labels)
                     gc.collect()
                     gc.freeze()  # no step is charged with a search for garbage among the networks of others
+                self._check_memory(cell)
                 subject = networks[cell.model].subject(cell, pool)
                 measured.warmup_seconds = warm_up(subject.call, self.device)
                 if self.device.type == "cuda":
@@ -206,12 +208,32 @@ class _Session:
             else:
                 measured.subject = subject
 
+    def _check_memory(self, cell: Cell) -> None:
+        """Refuse what would not fit: on a CPU the system would kill the whole process for it.
+
+        Raises:
+            HarnessError: what training keeps for the backward pass is more than what is free.
+        """
+        if self.device.type != "cpu" or cell.mode != "train":
+            return
+        share = 0.5 if cell.precision is Precision.BF16 else 1.0  # of what is kept in float32
+        needed = share * self.costs[cell.model].activation_bytes_per_image * cell.batch_size
+        free = psutil.virtual_memory().available
+        if needed > free:
+            raise HarnessError(f"needs {needed / 2**30:,.1f} GiB of memory; {free / 2**30:,.1f} are free")
+
     def _measure_resident(self) -> None:
-        alive = self._alive()
-        peaks = resident_peaks([measured.cell for measured in alive], num_threads=self.here.threads)
-        for number, (measured, peak) in enumerate(zip(alive, peaks, strict=True)):
-            self.tell("measuring memory", number, len(alive))
-            measured.memory = peak
+        to_do = total = self._alive()
+        while to_do:
+            peaks = resident_peaks([measured.cell for measured in to_do], num_threads=self.here.threads)
+            while to_do:
+                self.tell("measuring memory", len(total) - len(to_do), len(total))
+                measured, *to_do = to_do
+                try:
+                    measured.memory = next(peaks)
+                except HarnessError as error:  # its process died, and another one goes on
+                    measured.reason = _reason(error)
+                    break
 
     def _measure_operators(self) -> None:
         """Of each model and mode one cell, of the usual size where there is one."""

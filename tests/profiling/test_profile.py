@@ -10,7 +10,7 @@ import torch
 from harness import environment
 from harness.config import Precision
 from harness.data import synthetic
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.models import find
 from harness.profiling import profile as module
 from harness.profiling.ceilings import Ceilings
@@ -259,6 +259,38 @@ def test_a_network_that_cannot_be_built_fails_in_all_its_cells_and_the_others_ar
         assert "OSError" in rows["nothing", mode, 2]["reason"]
         assert rows["nothing", mode, 2]["parameters"] is None
         assert len(rows["plain", mode, 2]["round_seconds"]) == MIN_ROUNDS
+
+
+@pytest.mark.parametrize(("precision", "most"), [(FP32, 2), (BF16, 4)])
+def test_what_would_not_fit_into_memory_is_not_tried(measure, monkeypatch, precision, most):
+    # of each image `plain` keeps 4 * 3584 bytes, in bfloat16 about half
+    free = SimpleNamespace(available=2 * 4 * 3584 + 100)
+    monkeypatch.setattr(module.psutil, "virtual_memory", lambda: free)
+    rows = by_cell(measure("plain", sizes=(2, 4, 5), precisions=(precision,)).profiles)
+    fits = {cell for cell, row in rows.items() if row["status"] == "measured"}
+    assert fits == {("plain", "infer", size) for size in (2, 4, 5)} | {
+        ("plain", "train", size) for size in (2, 4, 5) if size <= most
+    }
+    assert rows["plain", "train", 5]["reason"] == "HarnessError: needs 0.0 GiB of memory; 0.0 are free"
+
+
+def test_a_cell_that_kills_the_process_that_measures_memory_fails_and_the_others_go_on(measure, monkeypatch):
+    def deadly(cells, num_threads):
+        for cell in cells:
+            if cell.mode == "train" and cell.batch_size == 4:
+                raise HarnessError("it died\nof that")
+            yield peak_of(cell)
+
+    monkeypatch.setattr(module, "resident_peaks", deadly)
+    rows = by_cell(measure("plain", sizes=(2, 4)).profiles)
+    dead = rows.pop(("plain", "train", 4))
+    assert (dead["status"], dead["reason"], dead["round_seconds"]) == ("failed", "HarnessError: it died", [])
+    assert {cell: row["peak_memory_bytes"] for cell, row in rows.items()} == {
+        ("plain", "train", 2): 1002,
+        ("plain", "infer", 2): 1002,
+        ("plain", "infer", 4): None,
+    }
+    assert {len(row["round_seconds"]) for row in rows.values()} == {MIN_ROUNDS}
 
 
 def test_where_all_fail_that_is_what_is_recorded(measure):
