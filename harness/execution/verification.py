@@ -30,7 +30,6 @@ __all__ = ["Recorded", "find_recorded", "verify"]
 _OF_NO_CONSEQUENCE = {"commit", "dirty", "memory_bytes", "device_memory_bytes"}
 """Columns of the environment that are not named as a likely cause: what of the code matters is in ``code_sha256``."""
 
-
 _ENDED = {"completed", "diverged"}
 
 
@@ -128,9 +127,10 @@ def verify(
             num_epochs=None if to_the_end else wanted,
         )
         end = execute([job], here, num_workers=1, observer=observe).ended.get(run["run_id"])
-        if end is None or end.status not in _ENDED | (set() if to_the_end else {"interrupted"}):
-            raise _stopped(end)
-        if end.status == "interrupted" and len(epochs) < wanted:
+        as_wanted = (
+            end is not None and end.status == "interrupted" and not to_the_end and len(epochs) == wanted
+        )
+        if end is None or not (end.status in _ENDED or as_wanted):
             raise _stopped(end)
         logits = _logits(Store(Path(folder)), run["run_id"])
     return _row(recorded, epochs, end.status, logits, here)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from harness.errors import RecordError
 from harness.records.schema import ENVIRONMENT_COLUMNS, KINDS
-from harness.records.store import PARTS_OF_RUNS, BrokenFile, Store, read_file
+from harness.records.store import PARTS_OF_RUNS, BrokenFile, Store, read_named
 
 __all__ = ["Conflict", "Merger", "merge"]
 
@@ -66,11 +66,11 @@ def merge(into: Store, source: Store) -> Merger:
 
 def _merge_record(into: Store, kind: str, path: Path, merger: Merger) -> None:
     name = path.stem
-    theirs = _read(path, kind)
+    theirs = read_named(path, kind)
     parts = {}
     if kind == "runs":
         files = {part: path.parents[1] / part / path.name for part in PARTS_OF_RUNS}
-        parts = {part: _read(file, part) for part, file in files.items() if file.exists()}
+        parts = {part: read_named(file, part) for part, file in files.items() if file.exists()}
     ours = into.find(kind, name)
     if ours is not None:
         reason = _conflict(kind, ours.to_pylist(), theirs.to_pylist())
@@ -84,13 +84,6 @@ def _merge_record(into: Store, kind: str, path: Path, merger: Merger) -> None:
         into.write_table(part, name, table)
     into.write_table(kind, name, theirs)
     merger.taken.append(path)
-
-
-def _read(path: Path, kind: str) -> pa.Table:
-    table = read_file(path, kind)
-    if set(table.column(0).to_pylist()) != {path.stem}:
-        raise RecordError("holds another record than its name says")
-    return table
 
 
 def _came_to_nothing(run: pa.Table) -> bool:

@@ -22,7 +22,7 @@ from harness.atomic import write_atomically
 from harness.errors import RecordError
 from harness.records.schema import KINDS, SCHEMA_VERSION, conform, to_table
 
-__all__ = ["PARTS_OF_RUNS", "BrokenFile", "Store", "read_file"]
+__all__ = ["PARTS_OF_RUNS", "BrokenFile", "Store", "read_named"]
 
 # A row a file needs neither statistics nor dictionaries; the bytes of floats compress better side by side.
 _ONE_ROW = {"write_statistics": False, "use_dictionary": False}
@@ -110,7 +110,7 @@ class Store:
             if path.stem in tables or (wanted is not None and path.stem not in wanted):
                 continue
             try:
-                tables[path.stem] = read_file(path, kind)
+                tables[path.stem] = _read_file(path, kind)
             except RecordError as error:
                 broken.append(BrokenFile(path, str(error)))
         return pa.concat_tables(tables.values()) if tables else KINDS[kind].empty_table(), broken
@@ -121,7 +121,7 @@ class Store:
         if not path.exists():
             return None
         try:
-            row: dict[str, Any] = read_file(path, "runs").to_pylist()[0]
+            row: dict[str, Any] = _read_file(path, "runs").to_pylist()[0]
         except (RecordError, IndexError):
             return None
         return row
@@ -132,7 +132,7 @@ class Store:
             path = home / kind / f"{name}.parquet"
             if path.exists():
                 try:
-                    return read_file(path, kind)
+                    return _read_file(path, kind)
                 except RecordError:
                     continue
         return None
@@ -154,9 +154,7 @@ class Store:
             for path in self.files(kind):
                 home = path.parent.parent
                 try:
-                    table = read_file(path, kind)
-                    if set(table.column(0).to_pylist()) != {path.stem}:
-                        raise RecordError("holds another record than its name says")
+                    read_named(path, kind)
                     if kind == "runs":
                         recorded.setdefault(home, set()).add(path.stem)
                     elif kind in PARTS_OF_RUNS and path.stem not in recorded.get(home, set()):
@@ -176,7 +174,19 @@ class Store:
             yield from sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
-def read_file(path: Path, kind: str) -> pa.Table:
+def read_named(path: Path, kind: str) -> pa.Table:
+    """One file of records as `_read_file` reads it, which must hold the record that it is named after.
+
+    Raises:
+        RecordError: it does not, or as of `_read_file`.
+    """
+    table = _read_file(path, kind)
+    if set(table.column(0).to_pylist()) != {path.stem}:
+        raise RecordError("holds another record than its name says")
+    return table
+
+
+def _read_file(path: Path, kind: str) -> pa.Table:
     """One file of records as a table of the present schema.
 
     Raises:
