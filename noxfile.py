@@ -15,12 +15,13 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 LOCK = "requirements.lock"
 SECONDS_TO_WRITE_CHECKPOINTS = 60
+COMPILED = {"UV_COMPILE_BYTECODE": "1"}
+"""Once, for all the processes that import it; pip does so by itself."""
 
 
 def install(session: nox.Session) -> None:
     """Everything at its locked version, then the harness itself from this folder."""
-    # compiled once, for all the processes that import it; pip does so by itself
-    session.install("--require-hashes", "-r", LOCK, env={"UV_COMPILE_BYTECODE": "1"})
+    session.install("--require-hashes", "-r", LOCK, env=COMPILED)
     session.install("--no-deps", "--no-build-isolation", "-e", ".")
 
 
@@ -43,6 +44,14 @@ def gpu(session: nox.Session) -> None:
     """Run the tests that need a CUDA device, and say so where there is none; arguments after -- go to pytest."""
     install(session)
     session.run("pytest", "tests/gpu", "-m", "gpu", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill, fill the disk, damage and deceive at full size, in some fifteen minutes; shows a table of what was reached."""
+    install(session)
+    report = Path(session.create_tmp()).resolve() / "faults.md"
+    session.run("pytest", "tests/faults", f"--faults-report={report}", *session.posargs)
 
 
 @nox.session
@@ -81,7 +90,7 @@ def dev(session: nox.Session) -> None:
         if not python.exists():
             session.run(sys.executable, "-m", "venv", ".venv", external=True)
         pip = (str(python), "-m", "pip", "install")
-    session.run(*pip, "--require-hashes", "-r", LOCK, external=True)
+    session.run(*pip, "--require-hashes", "-r", LOCK, env=COMPILED, external=True)
     session.run(*pip, "--no-deps", "--no-build-isolation", "-e", ".", external=True)
     session.log(f"activate it, or use {python.parent / 'harness'} directly")
 

@@ -1,12 +1,17 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what writers leave that were killed."""
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["sync_folder", "write_atomically"]
+from harness.errors import StorageError
+
+__all__ = ["leftovers", "storing", "sync_folder", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -14,19 +19,40 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     The bytes go to a hidden file in the same folder and onto the disk before the name changes hands.
     Missing folders are made.
+
+    Raises:
+        StorageError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # hosts that share a folder may share process numbers
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    with storing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+@contextmanager
+def storing(path: Path) -> Iterator[None]:
+    """Within it, what the system says against writing ``path`` is a `StorageError` that names the file and the remedy."""
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}; mend that and start again: what is recorded already is untouched"
+        ) from error
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What is left of attempts to write ``path`` that were killed, or are still being made."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
 
 
 def sync_folder(folder: Path) -> None:

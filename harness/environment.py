@@ -61,21 +61,32 @@ class Environment:
     allocator: str
     deterministic: bool
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the fields that can change the bits of a result."""
-        fields = [self.device, self.device_name, self.torch, self.code_sha256]
-        if self.device == "cuda":
-            fields += [str(self.cudnn)]
-        if self.device == "cpu":
-            fields += [self.cpu_capability, str(self.threads), platform.machine()]
-        return hashlib.sha256(json.dumps(fields).encode()).hexdigest()
+    def deciding(self, model_source: str) -> dict[str, str]:
+        """What can change the bits of a result, by name.
 
-    def fingerprint_with(self, model_source: str) -> str:
-        """The fingerprint of a run whose network comes from elsewhere: its version can change the bits too."""
-        if model_source == "ours":
-            return self.fingerprint
-        return hashlib.sha256(f"{self.fingerprint}/{model_source}".encode()).hexdigest()
+        Args:
+            model_source: where the network comes from, at which version or commit.
+        """
+        fields = {
+            "model_source": model_source,
+            "device": self.device,
+            "device_name": self.device_name,
+            "torch": self.torch,
+            "code_sha256": self.code_sha256,
+        }
+        if self.device == "cuda":
+            fields["cudnn"] = str(self.cudnn)
+        if self.device == "cpu":
+            fields |= {
+                "cpu_capability": self.cpu_capability,
+                "threads": str(self.threads),
+                "machine": platform.machine(),
+            }
+        return fields
+
+    def fingerprint(self, model_source: str) -> str:
+        """SHA-256 of what can change the bits of a result; see `deciding`."""
+        return hashlib.sha256(json.dumps(self.deciding(model_source)).encode()).hexdigest()
 
     def columns(self) -> dict[str, object]:
         """The fields by name."""

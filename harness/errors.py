@@ -9,6 +9,7 @@
     │   └── DigestError               bytes that are not what their digest says
     ├── ModelError                    a model cannot be had or breaks the contract
     ├── RecordError                   a results file is broken, or a record breaks its schema
+    ├── StorageError                  a file cannot be written: the disk is full, broken, or not ours
     ├── CheckpointError               a checkpoint does not belong to the run, or is broken
     ├── CompanyError                  a run cannot be trained beside others in one process; it is trained alone
     └── InterruptedRunError           exit code 130: a run was told to stop, and left a checkpoint
@@ -32,6 +33,7 @@ __all__ = [
     "ModelError",
     "RecordError",
     "SourceError",
+    "StorageError",
     "UnknownNameError",
     "UsageError",
 ]
@@ -87,6 +89,10 @@ class ModelError(HarnessError):
 
 class RecordError(HarnessError):
     """A results file is broken, or a record breaks its schema."""
+
+
+class StorageError(HarnessError):
+    """A file cannot be written; what was there before is untouched."""
 
 
 class CheckpointError(HarnessError):

@@ -10,8 +10,8 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from harness.console import duration, stderr
+from harness.execution.job import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
 from harness.execution.plan import PlannedRun, makespan
-from harness.execution.worker import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
 
 __all__ = ["RunObserver", "StepObserver", "observe_runs", "observe_steps"]
 

@@ -310,21 +310,37 @@ def _interval(low: float | None, high: float | None) -> str:
 
 
 def print_verifications(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Table of repeated runs; what may have caused a difference stands below it."""
-    table = new_table(
-        "run", "epochs", "iterations", "verdict", "seconds then", "seconds now", title="Verified"
-    )
-    for row in rows:
-        table.add_row(
-            row["run_id"],
-            f"{row['num_epochs']}{' (all)' if row['complete'] else ''}",
-            f"{row['num_iterations']:,}",
-            "[green]bit-identical[/]" if row["identical"] else f"[red]{_where(row)}[/]",
-            f"{row['seconds_then']:,.1f}",
-            f"{row['seconds_now']:,.1f}",
+    """Tables of repeated runs, and of knobs that were turned; what may have caused a difference stands below."""
+    repeated = [row for row in rows if row["knob"] is None]
+    if repeated:
+        table = new_table(
+            "run", "epochs", "iterations", "verdict", "seconds then", "seconds now", title="Verified"
         )
-    stdout.print(table)
-    for row in rows:
+        for row in repeated:
+            table.add_row(
+                row["run_id"],
+                f"{row['num_epochs']}{' (all)' if row['complete'] else ''}",
+                f"{row['num_iterations']:,}",
+                _verdict(row),
+                f"{row['seconds_then']:,.1f}",
+                f"{row['seconds_now']:,.1f}",
+            )
+        stdout.print(table)
+    turned = [row for row in rows if row["knob"] is not None]
+    if turned:
+        table = new_table(
+            "knob", "turned", "verdict", "iterations", "time of an update", title="With one knob turned"
+        )
+        for row in turned:
+            table.add_row(
+                row["knob"],
+                f"{row['knob_then']} -> {row['knob_now']}",
+                _verdict(row),
+                f"{row['num_iterations']:,}",
+                _time_ratio(row),
+            )
+        stdout.print(table)
+    for row in repeated:
         then, now = (json.loads(row[f"environment_{side}"]) for side in ("then", "now"))
         if then and not row["identical"]:
             stdout.print(
@@ -334,9 +350,25 @@ def print_verifications(rows: Sequence[Mapping[str, Any]]) -> None:
                 stdout.print(f"  {name}: {then[name]} -> {now[name]}", markup=False)
 
 
+def _verdict(row: Mapping[str, Any]) -> str:
+    return "[green]bit-identical[/]" if row["identical"] else f"[red]{_where(row)}[/]"
+
+
+def _time_ratio(row: Mapping[str, Any]) -> str:
+    """Of an update with the knob turned over one without."""
+    if row["time_ratio"] is None:
+        return "-"
+    if row["time_ratio_low"] is None:
+        return f"{row['time_ratio']:.3f}"
+    return f"{row['time_ratio']:.3f} ({row['time_ratio_low']:.3f} to {row['time_ratio_high']:.3f})"
+
+
 def _where(row: Mapping[str, Any]) -> str:
     if row["first_epoch"] is None:
         return f"differs at the end in {row['first_column']}"
+    if row["knob"] is not None:
+        tensor = " ".join(filter(None, (row["first_column"], row["first_tensor"])))
+        return f"differs from iteration {row['first_iteration']:,} on, first in {tensor}"
     where = f"differs from epoch {row['first_epoch']} on"
     if row["first_iteration"] is not None:
         return f"{where}, first in the loss of iteration {row['first_iteration']:,}"

@@ -1,8 +1,10 @@
-"""Builders of what most tests need: a tiny recipe, a run of it, a network of one's own. No torch."""
+"""Builders of what most tests need: a tiny recipe, a run of it, a network of one's own, a listener. No torch."""
 
 import importlib
+import math
 import os
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,14 @@ from harness.config import (
     StepSchedule,
 )
 from harness.models import upstream
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--faults-report",
+        metavar="FILE",
+        help="run the tests in tests/faults with as many trials as their table has, and write it to FILE",
+    )
 
 
 @pytest.fixture
@@ -100,6 +110,74 @@ def make_spec(make_recipe):
         return RunSpec(**(fields | changes))
 
     return make
+
+
+@dataclass
+class Ear:
+    """Listens to a run, and can tell it to stop, or die, after an iteration."""
+
+    stop_at: int | None = None
+    die_at: int | None = None
+    starts: list = field(default_factory=list)
+    iterations: list = field(default_factory=list)
+    rows: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+    def noted(self, text):
+        self.notes.append(text)
+
+    def started(self, iteration, num_iterations):
+        self.starts.append((iteration, num_iterations))
+
+    def advanced(self, iteration):
+        self.iterations.append(iteration)
+        if iteration == self.die_at:
+            raise KeyboardInterrupt
+
+    def epoch_ended(self, row):
+        self.rows.append(row)
+
+    def should_stop(self):
+        return self.stop_at is not None and self.iterations[-1] >= self.stop_at
+
+
+@pytest.fixture
+def ear():
+    """The class of listeners to a run."""
+    return Ear
+
+
+@pytest.fixture
+def keep(tmp_path):
+    """A function from a run's name to how it is kept: in the test's folder, with a checkpoint only when it stops."""
+
+    def make(run_id):
+        from harness.training.loop import Keeping
+
+        checkpoint = tmp_path / f"{run_id}.safetensors"
+        return Keeping(run_id=run_id, place={}, checkpoint=checkpoint, seconds=math.inf)
+
+    return make
+
+
+@pytest.fixture
+def in_turn():
+    """A function that advances runs in turn until they end: their outcomes, or the errors that ended them."""
+
+    def advance(*runs):
+        ends = {}
+        while len(ends) < len(runs):
+            for number, run in enumerate(runs):
+                if number not in ends:
+                    try:
+                        next(run)
+                    except StopIteration as end:
+                        ends[number] = end.value
+                    except Exception as error:  # noqa: BLE001 - looked at by the test
+                        ends[number] = error
+        return [ends[number] for number in range(len(runs))]
+
+    return advance
 
 
 NETWORK = """\

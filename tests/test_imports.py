@@ -15,6 +15,7 @@ ROOT = Path(harness.__file__).parent
 
 LAYERS = (
     "errors",
+    "atomic",
     "paper",
     "config",
     "claims",
@@ -37,10 +38,10 @@ LAYERS = (
 )
 """Imports point only up this list; packages that are still to come have their place in it."""
 
-FREE = {"allocator", "atomic", "__init__"}
+FREE = {"allocator", "__init__"}
 """These know nothing of the harness, and anybody may import them."""
 
-WITHOUT_TORCH = ("errors", "paper", "config", "environment", "records", "analysis", "data")
+WITHOUT_TORCH = ("errors", "atomic", "paper", "config", "environment", "records", "analysis", "data")
 
 MODULES = {
     ".".join(("harness", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
@@ -124,6 +125,8 @@ STARTS_FAST = (
     "harness.models",
     "harness.analysis.summary",
     "harness.environment",
+    "harness.execution.job",
+    "harness.execution.recording",
     "harness.execution.worker",
     "harness.console",
     "harness.cli",

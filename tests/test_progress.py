@@ -3,8 +3,8 @@
 import pytest
 
 from harness import progress
+from harness.execution.job import Advanced, Ended, EpochEnded, Job, Started
 from harness.execution.plan import PlannedRun
-from harness.execution.worker import Advanced, Ended, EpochEnded, Job, Started
 from harness.progress import observe_runs, observe_steps
 
 ROW = {"iteration": 5, "train_error": 0.5, "test_error": 0.25, "images_per_second": 1000.0}

@@ -18,13 +18,15 @@ from harness.cli.options import (
     Results,
     Upstream,
 )
-from harness.errors import ModelError
+from harness.errors import HarnessError, ModelError
 
 if TYPE_CHECKING:
     import torch
 
     from harness.data import ImageSet
     from harness.environment import Environment
+    from harness.execution.verification import Recorded
+    from harness.records import Store
 
 __all__ = ["audit", "identify", "verify"]
 
@@ -107,23 +109,35 @@ def audit(
 def verify(
     run: Annotated[str, typer.Argument(help="Id of a recorded run, or a beginning of it that no other has.")],
     *,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Repeat only so many.")] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="On so many threads, not on those of the record.")
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Repeat only so many. Default: all, or 1 where knobs are turned."),
     ] = None,
+    isolate: Annotated[
+        bool,
+        typer.Option("--isolate", help="Turn every knob: which of them decides the bits, and at what price?"),
+    ] = False,
+    turn: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KNOB[=VALUE]",
+            help="Turn this one: threads, precision, deterministic, channels_last or compilation. Can be repeated.",
+        ),
+    ] = None,
+    timing: Annotated[bool, typer.Option(help="Time an update with and without each knob turned.")] = True,
     results: Results = DEFAULT_RESULTS,
     upstream: Upstream = None,
     as_json: Json = False,
 ) -> None:
-    """Repeat a recorded run in a fresh process, and say whether it gives the same bits, or where it first does not."""
+    """Repeat a recorded run in a fresh process, and say whether it gives the same bits, or where it first does not.
+
+    With --isolate or --turn, also repeat it with one knob turned, up to the first tensor that differs.
+    """
     from harness.console import load_images, print_json, say
     from harness.execution.networks import have_network
     from harness.execution.verification import find_recorded
-    from harness.execution.verification import verify as repeat
-    from harness.execution.worker import Advanced, Event, Job
     from harness.models import find
     from harness.models.upstream import use_clones_in
-    from harness.progress import observe_steps
     from harness.records import Store
     from harness.tables import print_verifications
 
@@ -133,21 +147,69 @@ def verify(
     recorded = find_recorded(store, run)
     have_network(find(recorded.spec.model), say)
     load_images(recorded.spec.data)
-    num_iterations = recorded.epochs[: epochs or None][-1]["iteration"]
+    if isolate or turn:
+        rows, all_done = _turn_knobs(recorded, store, turn, epochs=epochs, timing=timing)
+    else:
+        rows, all_done = [_repeat(recorded, epochs)], True
+        store.write("verifications", *rows)
+    if as_json:
+        print_json(verifications=rows)
+    else:
+        print_verifications(rows)
+    if not all(row["identical"] for row in rows):
+        raise typer.Exit(EXIT_OUT_OF_TOLERANCE)
+    if not all_done:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _repeat(recorded: Recorded, num_epochs: int | None) -> dict[str, Any]:
+    from harness.execution.job import Advanced, Event, Job
+    from harness.execution.verification import verify as repeat
+    from harness.progress import observe_steps
+
+    num_iterations = recorded.epochs[: num_epochs or None][-1]["iteration"]
     with observe_steps() as tell:
 
         def observe(_job: Job, event: Event) -> None:
             if isinstance(event, Advanced):
                 tell("repeating", event.iteration, num_iterations)
 
-        row = repeat(recorded, num_epochs=epochs, num_threads=threads, observer=observe)
-    store.write("verifications", row)
-    if as_json:
-        print_json(verifications=[row])
-    else:
-        print_verifications([row])
-    if not row["identical"]:
-        raise typer.Exit(EXIT_OUT_OF_TOLERANCE)
+        return repeat(recorded, num_epochs=num_epochs, observer=observe)
+
+
+def _turn_knobs(
+    recorded: Recorded, store: Store, turn: Sequence[str] | None, *, epochs: int | None, timing: bool
+) -> tuple[list[dict[str, Any]], bool]:
+    """Repeat a run as recorded and with each knob turned, and record each; what cannot be turned is named.
+
+    Returns:
+        The rows, and whether all could be turned.
+
+    Raises:
+        UsageError: there is no such knob or value.
+    """
+    from harness.console import say
+    from harness.execution.isolation import KNOBS, NUM_ROUNDS, Isolation, turned
+    from harness.progress import observe_steps
+
+    wanted = [text.partition("=") for text in turn or KNOBS]
+    with observe_steps() as tell:
+        isolation = Isolation(
+            recorded, num_epochs=epochs, num_rounds=NUM_ROUNDS if timing else 0, observer=tell
+        )
+        for knob, _, value in wanted:
+            turned(isolation.settings, knob, value or None)
+        rows = [isolation.repeat()]
+        store.write("verifications", rows[0])
+        for knob, _, value in wanted:
+            try:
+                row = isolation.turn(knob, value or None)
+            except HarnessError as error:
+                say(str(error))
+            else:
+                store.write("verifications", row)
+                rows.append(row)
+    return rows, len(rows) == 1 + len(wanted)
 
 
 def _prepare(

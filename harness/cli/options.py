@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,7 @@ __all__ = [
     "Device",
     "Eager",
     "ExperimentName",
+    "IfChangedChoice",
     "Iterations",
     "Json",
     "Models",
@@ -118,6 +119,13 @@ Upstream = Annotated[
     ),
 ]
 CheckpointSeconds = Annotated[float, typer.Option(min=0, help="Time between two checkpoints of a run.")]
+IfChangedChoice = Annotated[
+    Literal["refuse", "resume", "restart"],
+    typer.Option(
+        help="What becomes of runs that were interrupted before the machine, the versions, the code or the recipe "
+        "changed: refuse, restart them, or resume them all the same, which is recorded."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 ExperimentName = Annotated[
     str | None,

@@ -20,6 +20,7 @@ from harness.cli.options import (
     Device,
     Eager,
     ExperimentName,
+    IfChangedChoice,
     Iterations,
     Json,
     Models,
@@ -36,7 +37,7 @@ from harness.cli.options import (
 if TYPE_CHECKING:
     from harness.config import Experiment
     from harness.execution.plan import PlannedRun
-    from harness.execution.session import Session
+    from harness.execution.session import IfChanged, Session
 
 __all__ = ["plan", "reproduce", "run"]
 
@@ -88,6 +89,7 @@ def reproduce(
     eager: Eager = False,
     upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
+    if_changed: IfChangedChoice = "refuse",
     as_json: Json = False,
 ) -> None:
     """Train and record every run of an experiment that is not recorded yet; go on with interrupted ones."""
@@ -96,7 +98,7 @@ def reproduce(
         results=results, data=data, workers=workers, threads=threads, at_once=at_once, eager=eager,
         upstream=upstream,
     )  # fmt: skip
-    _execute(session, data, checkpoint_seconds, as_json=as_json)
+    _execute(session, data, checkpoint_seconds, if_changed, as_json=as_json)
 
 
 def run(
@@ -115,6 +117,7 @@ def run(
     eager: Eager = False,
     upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
+    if_changed: IfChangedChoice = "refuse",
     as_json: Json = False,
 ) -> None:
     """Train and record one network."""
@@ -132,7 +135,7 @@ def run(
         experiment, device=device, precision=precision, iterations=iterations, results=results, data=data,
         threads=threads, eager=eager, upstream=upstream,
     )  # fmt: skip
-    _execute(session, data, checkpoint_seconds, as_json=as_json)
+    _execute(session, data, checkpoint_seconds, if_changed, as_json=as_json)
 
 
 def _plan(
@@ -174,7 +177,9 @@ def _plan(
     )
 
 
-def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json: bool) -> None:
+def _execute(
+    session: Session, data: str, checkpoint_seconds: float, if_changed: IfChanged, *, as_json: bool
+) -> None:
     """Do what is to do, show the summary, and leave with the exit code."""
     from harness.console import announce, load_images, say, stderr, this_program
     from harness.execution.local import execute
@@ -182,6 +187,7 @@ def _execute(session: Session, data: str, checkpoint_seconds: float, *, as_json:
     from harness.progress import observe_runs
 
     announce(session)
+    session.settle_changed(if_changed)
     jobs = session.jobs(checkpoint_seconds)
     if not jobs:
         _report(session, as_json=as_json)

@@ -1,8 +1,8 @@
-"""Runs side by side on this machine, in freshly spawned processes: one run each, or several in turn on a GPU."""
+"""Runs side by side on this machine, in processes of their own: one run each, or several in turn on a GPU."""
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,9 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from harness.environment import Environment
-from harness.execution.worker import Ended, Event, Job, PutBack, failed_row, work
+from harness.errors import StorageError
+from harness.execution.job import Ended, Event, Job, PutBack
+from harness.execution.lock import lock_of_run
+from harness.execution.processes import process_context
+from harness.execution.recording import failed_row
+from harness.execution.worker import work
 from harness.records import Store
 
 __all__ = ["Execution", "execute"]
@@ -58,6 +64,9 @@ def execute(
         num_workers: processes at a time.
         runs_at_once: in turn in each process.
         observer: is told of every event.
+
+    Raises:
+        StorageError: results cannot be written; all workers have stopped.
     """
     pool = _Pool(jobs, environment, num_workers=num_workers, runs_at_once=runs_at_once, observer=observer)
     return pool.run()
@@ -78,24 +87,47 @@ class _Pool:
         self.environment, self.observer = environment, observer
         self.num_workers, self.runs_at_once = num_workers, runs_at_once
         self.workers: list[_Worker] = []
+        self.asked_again: set[str] = set()
         self.ended: dict[str, Ended] = {}
         self.signal_number: int | None = None
+        self.given_up: StorageError | None = None
 
     def run(self) -> Execution:
         with _handle_signals(self._on_signal):
-            while self.workers or (self._has_work and self.signal_number is None):
-                while self._has_work and self.signal_number is None and len(self.workers) < self.num_workers:
+            while self.workers or self._goes_on:
+                while self._goes_on and len(self.workers) < self.num_workers:
                     self.workers.append(_start(self._next_jobs()))
                     if self.signal_number is not None:  # it came while the process was being made
                         _tell_to_stop(self.workers[-1])
                 ready = wait([worker.line for worker in self.workers])
                 for worker in [worker for worker in self.workers if worker.line in ready]:
                     self._hear(worker)
+        if self.given_up is not None:
+            raise self.given_up
         return Execution(self.ended, self.signal_number)
 
     @property
     def _has_work(self) -> bool:
         return bool(self.waiting or self.put_back)
+
+    @property
+    def _goes_on(self) -> bool:
+        """Whether more is to be started."""
+        if self.signal_number is not None or self.given_up is not None:
+            return False
+        self._pass_over_recorded()
+        return self._has_work
+
+    def _pass_over_recorded(self) -> None:
+        """Those next in line that another process has recorded since they were planned."""
+        while self.waiting:
+            job = self.waiting[0]
+            row = Store(job.results).ended_run(job.run_id)
+            if row is None:
+                return
+            del self.waiting[0]
+            self.ended[job.run_id] = ended = Ended(row["status"], row["reason"], row["test_accuracy"])
+            self.observer(job, ended)
 
     def _next_jobs(self) -> list[Job]:
         """For one process: one that must be alone, or several of the same precision, which a process has but one of."""
@@ -130,11 +162,27 @@ class _Pool:
         if isinstance(event, PutBack):
             self.put_back.append(job)
         elif isinstance(event, Ended):
-            self.ended[job.run_id] = event
+            if event.status == "busy" and job.run_id not in self.asked_again:
+                self.asked_again.add(job.run_id)  # it may be recorded when all others are
+                self.waiting.append(job)
+                return
             if event.status == "failed":
                 row = failed_row(job, self.environment, event.reason or "", worker.started_at)
-                Store(job.results).write_run(row)
+                try:
+                    _record_failure(Store(job.results), row)
+                except StorageError as error:
+                    self._give_up(error)
+            elif event.status == "unwritable":
+                self._give_up(StorageError(event.reason))
+            self.ended[job.run_id] = event
         self.observer(job, event)
+
+    def _give_up(self, error: StorageError) -> None:
+        """Nothing can be recorded: let every worker stop."""
+        if self.given_up is None:
+            self.given_up = error
+            for worker in self.workers:
+                _tell_to_stop(worker)
 
     def _on_signal(self, number: int) -> None:
         if self.signal_number is None:
@@ -146,10 +194,17 @@ class _Pool:
                 worker.process.kill()
 
 
+def _record_failure(store: Store, row: dict[str, Any]) -> None:
+    """Record that a run failed, unless another process has taken it up since, or even ended it."""
+    with lock_of_run(store.checkpoint(row["run_id"])) as lock:
+        if lock is not None and store.ended_run(row["run_id"]) is None:
+            store.write_run(row)
+
+
 def _start(jobs: Sequence[Job]) -> _Worker:
-    context = multiprocessing.get_context("spawn")
+    context = process_context(jobs[0].device)
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(jobs, theirs), name=jobs[0].run_id)
+    process = context.Process(target=work, args=(jobs, theirs, dict(os.environ)), name=jobs[0].run_id)
     with _signals_held_back():
         process.start()
     theirs.close()

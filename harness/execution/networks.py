@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from harness.environment import Environment
 from harness.errors import ModelError
-from harness.execution.worker import Job, failed_row
+from harness.execution.job import Job
+from harness.execution.recording import failed_row
 from harness.models import ModelEntry, find
 from harness.models.distributions import not_installed
 from harness.models.upstream import UpstreamFile, fetch, is_here

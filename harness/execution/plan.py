@@ -14,10 +14,11 @@ from typing import Literal
 
 from harness.config import Experiment, Precision, RunSpec, load_recipe
 from harness.environment import Environment
-from harness.errors import UsageError
+from harness.errors import CheckpointError, UsageError
+from harness.execution.resumption import InterruptedRun, find_interrupted
 from harness.models import find
 from harness.records import Store
-from harness.training.checkpoint import iterations_done
+from harness.training.checkpoint import CheckpointHeader
 
 __all__ = [
     "PlannedRun",
@@ -29,7 +30,7 @@ __all__ = [
     "select_specs",
 ]
 
-State = Literal["new", "interrupted", "failed", "completed", "diverged"]
+State = Literal["new", "interrupted", "changed", "failed", "completed", "diverged"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,13 @@ class PlannedRun:
     run_id: str
     spec: RunSpec
     state: State
-    """What the store knows of it: ``completed`` and ``diverged`` ones are not run again."""
+    """What the store knows of it: ``completed`` and ``diverged`` ones are not run again, and ``changed`` ones were
+    interrupted before something changed that decides their bits."""
     note: str
     estimated_seconds: float
     """For the iterations that are left, on its share of the machine; 0 if there is nothing to do."""
+    interrupted: InterruptedRun | None = None
+    """Of a ``changed`` one: what it could go on from."""
 
     @property
     def to_do(self) -> bool:
@@ -137,7 +141,7 @@ def run_id(spec: RunSpec, environment: Environment) -> str:
 
     It is also a file name, so anything but letters, digits, dot and hyphen in it becomes a hyphen.
     """
-    place = environment.fingerprint_with(find(spec.model).origin)
+    place = environment.fingerprint(find(spec.model).origin)
     name = f"{spec.model}-{spec.recipe.name}-s{spec.seed}-{spec.sha256[:8]}-{place[:8]}"
     return re.sub(r"[^A-Za-z0-9.-]+", "-", name)
 
@@ -158,9 +162,24 @@ def plan_runs(
     for spec in specs:
         name = run_id(spec, environment)
         state, note, done = _look_up(name, store)
+        interrupted = None
+        if state in {"new", "failed"}:
+            place = environment.deciding(find(spec.model).origin)
+            interrupted = find_interrupted(name, spec, place, store)
+            if interrupted is not None:
+                state, note = "changed", str(interrupted)
         left = 0 if state in {"completed", "diverged"} else spec.iterations - done
         seconds = left * spec.recipe.batch_size / _images_per_second(spec, environment, rates, runs_at_once)
-        planned.append(PlannedRun(run_id=name, spec=spec, state=state, note=note, estimated_seconds=seconds))
+        planned.append(
+            PlannedRun(
+                run_id=name,
+                spec=spec,
+                state=state,
+                note=note,
+                estimated_seconds=seconds,
+                interrupted=interrupted,
+            )
+        )
     return planned
 
 
@@ -181,7 +200,10 @@ def _look_up(name: str, store: Store) -> tuple[State, str, int]:
     if row is not None and row["status"] == "diverged":
         return "diverged", f"already recorded as diverged: {row['reason']}", 0
     if checkpoint.exists():
-        done = iterations_done(checkpoint)
+        try:
+            done = int(CheckpointHeader.read(checkpoint).progress["iteration"])
+        except CheckpointError as error:  # the run itself will fail with it
+            return "interrupted", str(error), 0
         return "interrupted", f"goes on after iteration {done:,}", done
     if row is not None:
         return "failed", f"{row['status']} before: {row['reason']}", 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from harness import allocator, environment
 from harness.config import Experiment, Group, Precision, load_experiment
-from harness.errors import UsageError
+from harness.errors import CheckpointError, UsageError
+from harness.execution.job import Job
 from harness.execution.plan import (
     PlannedRun,
     makespan,
@@ -18,7 +19,8 @@ from harness.execution.plan import (
     plan_runs,
     select_specs,
 )
-from harness.execution.worker import Job
+from harness.execution.resumption import adopt
+from harness.models import find
 from harness.records import Store
 from harness.training.device import resolve_device, resolve_precision
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
 
     from harness.environment import Environment
 
-__all__ = ["Request", "Session", "resolve"]
+__all__ = ["IfChanged", "Request", "Session", "resolve"]
+
+
+IfChanged = Literal["refuse", "resume", "restart"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +100,42 @@ class Session:
                 num_threads=self.num_threads,
                 results=self.store.root,
                 checkpoint_seconds=checkpoint_seconds,
+                place=self._place(run.spec.model),
                 eager=self.eager,
             )
             for run in self.to_do
         ]
+
+    def settle_changed(self, if_changed: IfChanged) -> None:
+        """Decide what becomes of runs that were interrupted before something changed that decides their bits.
+
+        Args:
+            if_changed: ``refuse``; ``resume``: go on from their checkpoints, which the records will tell; ``restart``:
+                begin anew and leave their checkpoints where they are.
+
+        Raises:
+            CheckpointError: there are such runs, and they are refused, or cannot go on.
+        """
+        changed = [(run, run.interrupted) for run in self.to_do if run.interrupted is not None]
+        if changed and if_changed == "refuse":
+            listed = [f"{run.run_id}: {interrupted}" for run, interrupted in changed]
+            more = [f"and {len(listed) - 5} more"] if len(listed) > 5 else []
+            raise CheckpointError(
+                "\n  ".join(
+                    [
+                        "runs were interrupted under other conditions, and would not end with the bits of either:",
+                        *listed[:5],
+                        *more,
+                        "Undo the change, or choose --if-changed restart (begin anew) or resume (go on; it is recorded).",
+                    ]
+                )
+            )
+        if if_changed == "resume":
+            for run, interrupted in changed:
+                adopt(interrupted, run.run_id, run.spec, self._place(run.spec.model), self.store)
+
+    def _place(self, model: str) -> dict[str, str]:
+        return self.environment.deciding(find(model).origin)
 
 
 def resolve(request: Request) -> Session:

@@ -18,14 +18,14 @@ from harness.analysis.divergence import environment_differences, first_divergenc
 from harness.config import RunSpec
 from harness.environment import Environment
 from harness.errors import HarnessError, InterruptedRunError, RecordError, UsageError
+from harness.execution.job import Ended, EpochEnded, Event, Job
 from harness.execution.local import execute
-from harness.execution.worker import Ended, EpochEnded, Event, Job
 from harness.models import find
 from harness.records import Store
-from harness.records.schema import ENVIRONMENT_COLUMNS
+from harness.records.schema import ENVIRONMENT_COLUMNS, KINDS
 from harness.training.device import resolve_device
 
-__all__ = ["Recorded", "find_recorded", "verify"]
+__all__ = ["Recorded", "find_recorded", "num_epochs_to_repeat", "verify"]
 
 _OF_NO_CONSEQUENCE = {"commit", "dirty", "memory_bytes", "device_memory_bytes"}
 """Columns of the environment that are not named as a likely cause: what of the code matters is in ``code_sha256``."""
@@ -47,6 +47,35 @@ class Recorded:
         """What was asked."""
         return RunSpec.model_validate_json(self.run["spec"])
 
+    def verification(self, here: Environment, **columns: Any) -> dict[str, Any]:
+        """A row for the records of kind ``verifications``; columns that are not given are null.
+
+        Args:
+            here: where it was repeated.
+            columns: what came of it.
+        """
+        now = datetime.now(UTC)
+        row: dict[str, Any] = dict.fromkeys(KINDS["verifications"].names)
+        return {
+            **row,
+            "verification_id": f"{now:%Y%m%dT%H%M%S.%f}-{self.run['run_id']}",
+            **{name: self.run[name] for name in ("run_id", "model", "recipe", "seed", "precision")},
+            **self._environments(here),
+            "verified_at": now,
+            **here.columns(),
+            **columns,
+        }
+
+    def _environments(self, here: Environment) -> dict[str, str]:
+        """Columns ``environment_then`` and ``environment_now``: what differs and can matter, as JSON."""
+        there = here.columns() | {"model_source": find(self.run["model"]).origin}
+        columns = ["model_source", *sorted(ENVIRONMENT_COLUMNS - _OF_NO_CONSEQUENCE)]
+        known = [name for name in columns if self.run[name] is not None]
+        differences = environment_differences(self.run, there, known)
+        sides = ({name: pair[side] for name, pair in differences.items()} for side in (0, 1))
+        then, now = (json.dumps(side, sort_keys=True) for side in sides)
+        return {"environment_then": then, "environment_now": now}
+
 
 def find_recorded(store: Store, name: str) -> Recorded:
     """The completed run of a name, or of the only name that begins so; ours or else the published one.
@@ -55,19 +84,25 @@ def find_recorded(store: Store, name: str) -> Recorded:
         UsageError: there is none, or there are several.
         RecordError: its epochs are not recorded.
     """
-    runs: dict[str, dict[str, Any]] = {}
-    for row in (*store.published().read("runs")[0].to_pylist(), *store.read("runs")[0].to_pylist()):
-        if row["run_id"] not in runs or row["status"] in _ENDED:
-            runs[row["run_id"]] = row
-    fitting = [name] if name in runs else sorted(run_id for run_id in runs if run_id.startswith(name))
+    names = sorted({path.stem for path in store.files("runs") if path.stem.startswith(name)})
+    fitting = [name] if name in names else names
     if len(fitting) != 1:
         several = f"; it could be {', '.join(fitting[:5])}" if fitting else ""
         raise UsageError(
             f"no one run is named {name!r} in {store.root}{several}; harness results list names them"
         )
-    run = runs[fitting[0]]
+    found = (home.find("runs", fitting[0]) for home in (store, store.published()))
+    rows = [table.to_pylist()[0] for table in found if table is not None]
+    if not rows:
+        raise RecordError(f"run {fitting[0]}: its record is broken; harness results check says how")
+    run: dict[str, Any] = next((row for row in rows if row["status"] in _ENDED), rows[0])
     if run["status"] not in _ENDED:
         raise UsageError(f"run {fitting[0]} was {run['status']}; only a run that ended can be verified")
+    if run["resumed_from"]:
+        raise UsageError(
+            f"run {fitting[0]} went on after something had changed (column resumed_from): no single request and "
+            "environment give its bits, so it cannot be verified"
+        )
     epochs = sorted(store.read("epochs", fitting)[0].to_pylist(), key=lambda row: row["epoch"])
     if not epochs:
         raise RecordError(
@@ -80,7 +115,6 @@ def verify(
     recorded: Recorded,
     *,
     num_epochs: int | None = None,
-    num_threads: int | None = None,
     observer: Callable[[Job, Event], None],
 ) -> dict[str, Any]:
     """Repeat a run, or the beginning of it, in a fresh process, and compare.
@@ -88,7 +122,6 @@ def verify(
     Args:
         recorded: the run.
         num_epochs: only so many of it.
-        num_threads: others than those of the record.
         observer: is told of every event.
 
     Returns:
@@ -99,15 +132,10 @@ def verify(
         HarnessError: the repetition failed.
     """
     run, spec = recorded.run, recorded.spec
-    wanted = len(recorded.epochs) if num_epochs is None else num_epochs
-    if not 0 < wanted <= len(recorded.epochs):
-        raise UsageError(
-            f"run {run['run_id']} has {len(recorded.epochs)} epochs; verify 1 to so many, not {wanted}"
-        )
+    wanted = num_epochs_to_repeat(recorded, num_epochs)
     to_the_end = wanted == len(recorded.epochs) and run["status"] == "completed"
-    num_threads = num_threads or run["threads"]
     device = resolve_device(run["device"])
-    here = environment.capture(device, num_threads=num_threads, allocator=allocator.configure())
+    here = environment.capture(device, num_threads=run["threads"], allocator=allocator.configure())
     epochs: list[dict[str, Any]] = []
 
     def observe(job: Job, event: Event) -> None:
@@ -121,7 +149,7 @@ def verify(
             spec=spec,
             experiment=run["experiment"],
             device=str(device),
-            num_threads=num_threads,
+            num_threads=run["threads"],
             results=Path(folder),
             checkpoint_seconds=math.inf,
             num_epochs=None if to_the_end else wanted,
@@ -136,6 +164,20 @@ def verify(
     return _row(recorded, epochs, end.status, logits, here)
 
 
+def num_epochs_to_repeat(recorded: Recorded, asked: int | None) -> int:
+    """As many as asked; by default all.
+
+    Raises:
+        UsageError: the run has fewer.
+    """
+    num_epochs = len(recorded.epochs)
+    if asked is not None and not 0 < asked <= num_epochs:
+        raise UsageError(
+            f"run {recorded.run['run_id']} has {num_epochs} epochs; verify 1 to so many, not {asked}"
+        )
+    return asked or num_epochs
+
+
 def _stopped(end: Ended | None) -> HarnessError:
     if end is None or end.status == "interrupted":
         return InterruptedRunError("stopped; nothing is recorded of it")
@@ -145,34 +187,23 @@ def _stopped(end: Ended | None) -> HarnessError:
 def _row(
     recorded: Recorded, epochs: Sequence[dict[str, Any]], status: str, logits: Any, here: Environment
 ) -> dict[str, Any]:
-    run, now = recorded.run, datetime.now(UTC)
     complete = len(epochs) == len(recorded.epochs)
     divergence = first_divergence(recorded.epochs, epochs)
     column = divergence and divergence.column
     if complete and column is None:
         column = _difference_at_the_end(recorded, epochs, status, logits)
-    there = here.columns() | {"model_source": find(run["model"]).origin}
-    columns = ["model_source", *sorted(ENVIRONMENT_COLUMNS - _OF_NO_CONSEQUENCE)]
-    differences = environment_differences(run, there, [name for name in columns if run[name] is not None])
-    sides = ({name: pair[side] for name, pair in differences.items()} for side in (0, 1))
-    then_and_now = [json.dumps(side, sort_keys=True) for side in sides]
-    return {
-        "verification_id": f"{now:%Y%m%dT%H%M%S.%f}-{run['run_id']}",
-        **{name: run[name] for name in ("run_id", "model", "recipe", "seed", "precision")},
-        "num_epochs": len(epochs),
-        "num_iterations": epochs[-1]["iteration"],
-        "complete": complete,
-        "identical": column is None,
-        "first_epoch": divergence and divergence.epoch,
-        "first_iteration": divergence and divergence.iteration,
-        "first_column": column,
-        "environment_then": then_and_now[0],
-        "environment_now": then_and_now[1],
-        "seconds_then": recorded.epochs[len(epochs) - 1]["seconds"],
-        "seconds_now": epochs[-1]["seconds"],
-        "verified_at": now,
-        **here.columns(),
-    }
+    return recorded.verification(
+        here,
+        num_epochs=len(epochs),
+        num_iterations=epochs[-1]["iteration"],
+        complete=complete,
+        identical=column is None,
+        first_epoch=divergence and divergence.epoch,
+        first_iteration=divergence and divergence.iteration,
+        first_column=column,
+        seconds_then=recorded.epochs[len(epochs) - 1]["seconds"],
+        seconds_now=epochs[-1]["seconds"],
+    )
 
 
 def _difference_at_the_end(

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from harness import allocator
-from harness.config import Precision, RunSpec, load_recipe
+from harness.config import Precision, Recipe, RunSpec, load_recipe
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ __all__ = ["Contestant", "Result", "race"]
 DataName = Literal["cifar10", "synthetic"]
 NUM_WARMUP_ITERATIONS = 10
 BATCH_SIZE = 128
+ENDLESS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,10 @@ class Contestant:
     """Of ours; the baseline never is."""
     eager: bool = False
     """Of ours: no CUDA graphs."""
+    channels_last: bool | None = None
+    """Of ours; by default the device's fastest layout."""
+    compiled: bool = False
+    """Of ours, by ``torch.compile``."""
 
     @property
     def num_runs(self) -> int:
@@ -71,6 +76,16 @@ class Result:
     """Over all of its processes."""
 
 
+@dataclass(frozen=True)
+class _Setting:
+    """What all contestants share."""
+
+    model: str
+    device: str
+    data: DataName
+    recipe: Recipe
+
+
 class _Loop(Protocol):
     def train(self, num_iterations: int) -> object:
         """Make so many updates."""
@@ -82,6 +97,7 @@ def race(
     model: str = "resnet20",
     device: str = "cpu",
     data: DataName = "cifar10",
+    recipe: Recipe | None = None,
     num_rounds: int,
     num_iterations: int,
 ) -> list[Result]:
@@ -92,22 +108,25 @@ def race(
         model: key of the catalogue.
         device: where all train.
         data: what they train on.
+        recipe: of all, at its first learning rate; by default ``short``, with mini-batches of 128 images.
         num_rounds: of each.
         num_iterations: mini-batches of a round, for each process.
 
     Raises:
         HarnessError: a contestant failed; the message names it.
     """
+    recipe = recipe or load_recipe("short").model_copy(update={"batch_size": BATCH_SIZE})
+    setting = _Setting(model, device, data, recipe)
     teams = []
     try:
         for contestant in contestants:
-            teams.append(_Team(contestant, model, device, data))  # noqa: PERF401 - those that began must be ended
+            teams.append(_Team(contestant, setting))  # noqa: PERF401 - those that began must be ended
         results = [
             Result(
                 team.contestant,
                 team.start_seconds,
                 [],
-                team.contestant.num_runs * num_iterations * BATCH_SIZE,
+                team.contestant.num_runs * num_iterations * recipe.batch_size,
             )
             for team in teams
         ]
@@ -123,7 +142,7 @@ def race(
 class _Team:
     """The processes of a contestant, ready to be advanced."""
 
-    def __init__(self, contestant: Contestant, model: str, device: str, data: DataName) -> None:
+    def __init__(self, contestant: Contestant, setting: _Setting) -> None:
         self.contestant = contestant
         self._members: list[tuple[BaseProcess, Connection]] = []
         start = time.perf_counter()
@@ -131,7 +150,7 @@ class _Team:
         for _ in range(contestant.num_processes):
             ours, theirs = context.Pipe()
             # no daemon: the baseline's loaders are processes of its own
-            process = context.Process(target=_serve, args=(contestant, model, device, data, theirs))
+            process = context.Process(target=_serve, args=(contestant, setting, theirs))
             process.start()
             theirs.close()
             self._members.append((process, ours))
@@ -163,11 +182,11 @@ class _Team:
             process.kill()
 
 
-def _serve(contestant: Contestant, model: str, device: str, data: DataName, line: Connection) -> None:
+def _serve(contestant: Contestant, setting: _Setting, line: Connection) -> None:
     """In a process of its own: build the loop, warm it up, and train whenever told to, until the line is closed."""
     if contestant.tuned_allocator:
         allocator.configure()
-    loop = _make_loop(contestant, model, device, data)
+    loop = _make_loop(contestant, setting)
     loop.train(NUM_WARMUP_ITERATIONS)
     line.send("ready")
     while True:
@@ -179,24 +198,24 @@ def _serve(contestant: Contestant, model: str, device: str, data: DataName, line
         line.send("done")
 
 
-def _make_loop(contestant: Contestant, model: str, device_name: str, data: DataName) -> _Loop:
+def _make_loop(contestant: Contestant, setting: _Setting) -> _Loop:
     import torch
 
     from harness.data import load
     from harness.models import find
 
-    device = torch.device(device_name)
-    images, recipe = load(data), load_recipe("short")
+    device, recipe = torch.device(setting.device), setting.recipe
+    images = load(setting.data)
     if contestant.loop == "baseline":
         from harness.profiling.baseline import BaselineLoop
 
         torch.set_num_threads(contestant.num_threads)
         return BaselineLoop(
-            find(model).build(),
+            find(setting.model).build(),
             images,
             recipe.normalization,
             device=device,
-            batch_size=BATCH_SIZE,
+            batch_size=recipe.batch_size,
             num_workers=contestant.num_loaders,
         )
     from harness.training.device import configure
@@ -207,26 +226,26 @@ def _make_loop(contestant: Contestant, model: str, device_name: str, data: DataN
         contestant.num_threads,
         deterministic=contestant.deterministic,
     )
-    recipe = recipe.model_copy(update={"batch_size": BATCH_SIZE, "epochs": 1000.0})
+    recipe = recipe.model_copy(update={"iterations": ENDLESS, "epochs": None})
     specs = [
         RunSpec(
-            model=model,
+            model=setting.model,
             recipe=recipe,
-            iterations=100_000,
+            iterations=ENDLESS,
             seed=seed,
             precision=contestant.precision,
-            data=data,
+            data=setting.data,
         )
         for seed in range(contestant.runs_at_once)
     ]
-    return _Ours(specs, images, device, eager=contestant.eager)
+    return _Ours(specs, images, device, contestant)
 
 
 class _Ours:
     """Our updates, of one network or several in turn; the end of each round is waited for."""
 
     def __init__(
-        self, specs: Sequence[RunSpec], images: ImageSet, device: torch.device, *, eager: bool
+        self, specs: Sequence[RunSpec], images: ImageSet, device: torch.device, contestant: Contestant
     ) -> None:
         from harness.training.batches import DeviceImages
         from harness.training.device import on_own_stream
@@ -234,7 +253,7 @@ class _Ours:
         recipe = specs[0].recipe
         on_device = DeviceImages(images, recipe.augmentation, recipe.normalization, device)
         self._networks = [
-            on_own_stream(_endless_training(spec, on_device, device, eager=eager), device) for spec in specs
+            on_own_stream(_endless_training(spec, on_device, device, contestant), device) for spec in specs
         ]
         self._device = device
 
@@ -250,13 +269,15 @@ class _Ours:
 
 
 def _endless_training(
-    spec: RunSpec, images: DeviceImages, device: torch.device, *, eager: bool
+    spec: RunSpec, images: DeviceImages, device: torch.device, contestant: Contestant
 ) -> Generator[None, None, None]:
     """An update a turn."""
     from harness.training.trainer import Trainer
 
-    trainer = Trainer(spec, images, device)
-    trainer.prepare(eager=eager)
+    trainer = Trainer(
+        spec, images, device, channels_last=contestant.channels_last, compiled=contestant.compiled
+    )
+    trainer.prepare(eager=contestant.eager)
     start = 0
     while True:
         _, end = trainer.epoch(start)

@@ -16,11 +16,12 @@ from harness.errors import RecordError
 
 __all__ = ["ENVIRONMENT_COLUMNS", "KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """1: the first. 2: runs have ``model_source``. 3: runs have ``engine``, ``engine_note`` and ``runs_at_once``.
 4: profiles have
 ``reference_seconds``; epochs have ``losses``, ``weights_sha256`` and ``state_sha256``, and so has their trajectory;
-kind ``verifications``."""
+kind ``verifications``. 5: files hold the digest of their bytes; runs have ``resumed_from``; verifications have ``knob``,
+``knob_then``, ``knob_now``, ``first_tensor`` and the ratios of times."""
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -76,6 +77,9 @@ _RUNS = pa.schema(
         _required("started_at", pa.timestamp("us", tz="UTC")),
         _required("finished_at", pa.timestamp("us", tz="UTC")),
         _required("resumed_at", pa.list_(_int)),  # iterations at which it was taken up again
+        # checkpoints that it went on from although something had changed that decides bits: run, iteration and
+        # differences, as JSON; a run with such is no evidence of its request
+        pa.field("resumed_from", pa.list_(_text)),
         pa.field("engine", _text),  # eager: operation by operation; cuda graph: an update is launched at once
         pa.field("engine_note", _text),  # why not the fastest one that the device has
         pa.field("runs_at_once", _int),  # in the same process on a GPU; they share its throughput and memory
@@ -278,7 +282,17 @@ _VERIFICATIONS = pa.schema(
         pa.field(
             "first_iteration", _int
         ),  # mini-batch whose loss differs, from 1; null where none is known to
-        pa.field("first_column", _text),  # of kind epochs, or status, weights_sha256 or logits at the end
+        # of kind epochs, or status, weights_sha256 or logits at the end; between repetitions: buffer, loss, gradient,
+        # optimizer or weight
+        pa.field("first_column", _text),
+        pa.field("first_tensor", _text),  # between repetitions: its name in the network
+        pa.field("knob", _text),  # that was turned; null where a record was compared with its repetition
+        pa.field("knob_then", _text),
+        pa.field("knob_now", _text),
+        # time of an update with the knob turned, over that without, measured in turn: median and 95 % interval
+        pa.field("time_ratio", _float),
+        pa.field("time_ratio_low", _float),
+        pa.field("time_ratio_high", _float),
         _required("environment_then", _text),  # what differs of it, as JSON
         _required("environment_now", _text),
         _required("seconds_then", _float),  # of so many epochs

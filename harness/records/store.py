@@ -5,11 +5,14 @@
     results/checkpoints/<run id>.safetensors     runs that were interrupted
 
 One file per record, named after its first column. A run's records of the kinds ``runs``, ``epochs`` and
-``predictions`` have the same name, and that of kind ``runs`` is written last, so a run is recorded once all of it is. What is not a record is passed over; what is broken is named and passed over.
+``predictions`` have the same name, and that of kind ``runs`` is written last, so a run is recorded once all of it is.
+Each file holds the digest of its own bytes. What is not a record is passed over; what is broken is named and passed over.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.atomic import write_atomically
+from harness.atomic import leftovers, write_atomically
 from harness.errors import RecordError
 from harness.records.schema import KINDS, SCHEMA_VERSION, conform, to_table
 
@@ -41,7 +44,11 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
 PARTS_OF_RUNS = ("epochs", "predictions")
 """Kinds that are written before the run that they belong to."""
 
-_KIND_KEY, _VERSION_KEY = b"harness.kind", b"harness.schema_version"
+_KIND_KEY, _VERSION_KEY, _DIGEST_KEY = b"harness.kind", b"harness.schema_version", b"harness.sha256"
+_FIRST_VERSION_WITH_DIGEST = 5
+_NO_DIGEST = b"0" * 64
+_DIGEST = re.compile(re.escape(_DIGEST_KEY) + rb".{2}([0-9a-f]{64})", re.DOTALL)
+"""As it stands in the footer: two bytes between key and value give the type and length of the value."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,11 @@ class Store:
     def checkpoint(self, run_id: str) -> Path:
         """Where the checkpoint of a run lies while it is not completed."""
         return self.root / "checkpoints" / f"{run_id}.safetensors"
+
+    def checkpoints(self) -> Iterator[Path]:
+        """Those that are there, of whichever run."""
+        folder = self.root / "checkpoints"
+        yield from (path for path in folder.glob("*.safetensors") if not path.name.startswith("."))
 
     def write_run(
         self, run: dict[str, Any], epochs: Sequence[dict[str, Any]] = (), predictions: pa.Table | None = None
@@ -94,8 +106,11 @@ class Store:
         """Record a table of the present schema under a name, in place of what has it."""
         table = table.replace_schema_metadata({_KIND_KEY: kind, _VERSION_KEY: str(SCHEMA_VERSION)})
         buffer = pa.BufferOutputStream()
-        pq.write_table(table, buffer, compression="zstd", write_page_checksum=True, **_WRITE_OPTIONS[kind])
-        write_atomically(self.root / kind / f"{name}.parquet", buffer.getvalue().to_pybytes())
+        options = {"compression": "zstd", "write_page_checksum": True, **_WRITE_OPTIONS[kind]}
+        with pq.ParquetWriter(buffer, table.schema, **options) as writer:
+            writer.write_table(table)
+            writer.add_key_value_metadata({_DIGEST_KEY: _NO_DIGEST})
+        write_atomically(self.root / kind / f"{name}.parquet", _seal(buffer.getvalue().to_pybytes()))
 
     def read(self, kind: str, run_ids: Sequence[str] | None = None) -> tuple[pa.Table, list[BrokenFile]]:
         """All records of a kind, or those of some runs; where a run was repeated here, ours shadow the published.
@@ -113,7 +128,10 @@ class Store:
                 tables[path.stem] = _read_file(path, kind)
             except RecordError as error:
                 broken.append(BrokenFile(path, str(error)))
-        return pa.concat_tables(tables.values()) if tables else KINDS[kind].empty_table(), broken
+        none = pa.Table.from_batches(
+            [], schema=KINDS[kind]
+        )  # empty_table() imports pandas, for half a second
+        return pa.concat_tables([none, *tables.values()]), broken
 
     def local_run(self, run_id: str) -> dict[str, Any] | None:
         """The run as it was recorded here, not as published; None if it was not, or its file is broken."""
@@ -126,6 +144,11 @@ class Store:
             return None
         return row
 
+    def ended_run(self, run_id: str) -> dict[str, Any] | None:
+        """The run as it was recorded here, if it came to its end: one that is not run again."""
+        row = self.local_run(run_id)
+        return None if row is None or row["status"] not in {"completed", "diverged"} else row
+
     def find(self, kind: str, name: str) -> pa.Table | None:
         """The record of a name, ours or else the published one; None if there is none, or its file is broken."""
         for home in (self.root, self.root / "published"):
@@ -137,6 +160,13 @@ class Store:
                     continue
         return None
 
+    def remove_leftovers(self, run_id: str) -> None:
+        """Remove what writers of a run left that were killed; only who holds the lock of the run may."""
+        of_records = [self.root / kind / f"{run_id}.parquet" for kind in ("runs", *PARTS_OF_RUNS)]
+        for path in (*of_records, self.checkpoint(run_id)):
+            for leftover in leftovers(path):
+                leftover.unlink(missing_ok=True)
+
     def published(self) -> Store:
         """What the project published, as a store of its own."""
         return Store(self.root / "published")
@@ -145,8 +175,8 @@ class Store:
         """Read every file of every kind.
 
         Returns:
-            The number of sound files, and what is broken: unreadable files, and epochs or predictions
-            whose run is not recorded.
+            The number of sound files, and what is broken: unreadable files, epochs or predictions
+            whose run is not recorded, and what is left of writers that were killed.
         """
         num_files, broken = 0, []
         recorded: dict[Path, set[str]] = {}
@@ -165,6 +195,11 @@ class Store:
                     broken.append(BrokenFile(path, str(error)))
                 else:
                     num_files += 1
+        for folder in (*KINDS, "checkpoints"):
+            broken += [
+                BrokenFile(path, "was not written to the end: whoever wrote it was killed; it can be removed")
+                for path in sorted((self.root / folder).glob(".*.tmp"))
+            ]
         return num_files, broken
 
     def files(self, kind: str) -> Iterator[Path]:
@@ -194,11 +229,18 @@ def _read_file(path: Path, kind: str) -> pa.Table:
     """
     schema = KINDS[kind]
     try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"cannot be read: {error.strerror}") from error
+    sealed = _find_digest(content)
+    if sealed is not None and _digest(content, sealed) != sealed[1]:
+        raise RecordError("is damaged: its digest is not that of its bytes")
+    try:
         # No threads: the files are small, and a thread of arrow's that lets go of Python's bytes while the
         # interpreter exits aborts the process.
-        source = pa.BufferReader(path.read_bytes())
+        source = pa.BufferReader(content)
         table = pq.ParquetFile(source, page_checksum_verification=True).read(use_threads=False)
-    except (OSError, pa.ArrowException, ValueError) as error:
+    except (OSError, pa.ArrowException, ValueError) as error:  # OSError: of arrow, about its bytes
         raise RecordError(f"cannot be read: {str(error).splitlines()[0]}") from error
     marks = table.schema.metadata or {}
     if marks.get(_KIND_KEY) != kind.encode():
@@ -210,6 +252,8 @@ def _read_file(path: Path, kind: str) -> pa.Table:
         raise RecordError(
             f"has schema version {version}, this harness reads up to {SCHEMA_VERSION}; update the harness"
         )
+    if int(version) >= _FIRST_VERSION_WITH_DIGEST and sealed is None:
+        raise RecordError("is damaged: it has no digest")
     if table.schema.equals(schema):  # as this version writes it; conforming takes longer than reading
         return table.replace_schema_metadata()
     for field in schema:
@@ -218,3 +262,23 @@ def _read_file(path: Path, kind: str) -> pa.Table:
     return conform(
         kind, table.drop_columns([name for name in table.column_names if name not in schema.names])
     )
+
+
+def _seal(content: bytes) -> bytes:
+    """The file with the digest of its bytes in it; for the digest itself zeros are digested."""
+    placeholder = _find_digest(content)
+    assert placeholder is not None
+    digest = _digest(content, placeholder)
+    return content[: placeholder.start(1)] + digest + content[placeholder.end(1) :]
+
+
+def _find_digest(content: bytes) -> re.Match[bytes] | None:
+    """Where the digest stands in a file: in its footer, so it is the last that looks like one."""
+    return _DIGEST.search(content, max(0, content.rfind(_DIGEST_KEY)))
+
+
+def _digest(content: bytes, sealed: re.Match[bytes]) -> bytes:
+    digest = hashlib.sha256(content[: sealed.start(1)])
+    digest.update(_NO_DIGEST)
+    digest.update(content[sealed.end(1) :])
+    return digest.hexdigest().encode()

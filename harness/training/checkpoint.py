@@ -7,40 +7,85 @@ nothing. Random streams need no state, since they are functions of seed and posi
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from harness.atomic import write_atomically
 from harness.errors import CheckpointError
 from harness.training.digest import tensor_bytes
 
-__all__ = ["Checkpoint", "capture", "iterations_done", "restore"]
+__all__ = ["Checkpoint", "CheckpointHeader", "capture", "restore"]
 
-FORMAT = "3"
+FORMAT = "4"
+MAX_HEADER_BYTES = 100_000_000
+"""As many as the library allows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointHeader:
+    """What a checkpoint says of itself, without its tensors."""
+
+    run_id: str
+    spec: str
+    """What was asked, as JSON."""
+    place: dict[str, str]
+    """What else can change the bits; see `harness.environment.Environment.deciding`."""
+    progress: dict[str, Any]
+    """Everything but tensors, as JSON values; ``iteration`` is how far the run has come."""
+
+    @classmethod
+    def read(cls, path: Path) -> CheckpointHeader:
+        """Read the beginning of the file at ``path``; its tensors are not checked.
+
+        Raises:
+            CheckpointError: the file is broken, or another version of the harness wrote it.
+        """
+        with _naming(path), path.open("rb") as file:
+            return cls._of(path, _metadata(file))
+
+    @classmethod
+    def _of(cls, path: Path, header: Mapping[str, str]) -> CheckpointHeader:
+        if header.get("format") != FORMAT:
+            raise CheckpointError(
+                f"{path}: written by another version of the harness; remove it to start the run afresh"
+            )
+        fields = {name: json.loads(header[name]) for name in ("place", "progress")}
+        if not all(isinstance(value, dict) for value in fields.values()):
+            raise ValueError("its header holds no objects")
+        return cls(run_id=header["run_id"], spec=header["spec"], **fields)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A stored state of a run."""
 
-    run_id: str
-    progress: dict[str, Any]
-    """Everything but tensors, as JSON values."""
+    header: CheckpointHeader
     tensors: dict[str, Tensor]
 
     def write(self, path: Path) -> None:
-        """Replace the file at ``path`` as a whole."""
-        progress = json.dumps(self.progress)
-        header = {"format": FORMAT, "run_id": self.run_id, "progress": progress}
-        header["sha256"] = _sha256(progress, self.tensors)
+        """Replace the file at ``path`` as a whole.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        header = {
+            "format": FORMAT,
+            "run_id": self.header.run_id,
+            "spec": self.header.spec,
+            "place": json.dumps(self.header.place),
+            "progress": json.dumps(self.header.progress),
+        }
+        header["sha256"] = _sha256(header, self.tensors)
         write_atomically(path, save(self.tensors, metadata=header))
 
     @classmethod
@@ -50,44 +95,49 @@ class Checkpoint:
         Raises:
             CheckpointError: the file is broken, or belongs to another run.
         """
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            if header.get("format") != FORMAT:
+        with _naming(path):
+            content = path.read_bytes()  # at once: another process may replace the file meanwhile
+            stored, tensors = _metadata(io.BytesIO(content)), load(content)
+            header = CheckpointHeader._of(path, stored)
+            if header.run_id != run_id:
                 raise CheckpointError(
-                    f"{path}: written by another version of the harness; remove it to start the run afresh"
+                    f"{path}: belongs to run {header.run_id}, not to {run_id}; remove it to start the run afresh"
                 )
-            if header["run_id"] != run_id:
-                raise CheckpointError(
-                    f"{path}: belongs to run {header['run_id']}, not to {run_id}; remove it to start the run afresh"
-                )
-            if header["sha256"] != _sha256(header["progress"], tensors):
+            if stored.pop("sha256") != _sha256(stored, tensors):
                 raise CheckpointError(
                     f"{path}: damaged, its digest differs; remove it to start the run afresh"
                 )
-            return cls(run_id=run_id, progress=json.loads(header["progress"]), tensors=tensors)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{path}: broken ({error}); remove it to start the run afresh") from error
+            return cls(header, tensors)
 
 
-def _sha256(progress: str, tensors: dict[str, Tensor]) -> str:
+def _metadata(file: BinaryIO) -> dict[str, str]:
+    """What the beginning of a safetensors file holds beside the places of its tensors, which are not looked at."""
+    size = int.from_bytes(file.read(8), "little")
+    if size > MAX_HEADER_BYTES:
+        raise ValueError("its header is too large")
+    metadata = json.loads(file.read(size))["__metadata__"]
+    if not all(isinstance(value, str) for value in metadata.values()):
+        raise ValueError("its header holds no texts")
+    return dict(metadata)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """What is wrong with a file becomes a `CheckpointError` that names it."""
+    try:
+        yield
+    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: broken ({error}); remove it to start the run afresh") from error
+
+
+def _sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
     """Digest of what a checkpoint holds, so that a run never goes on from damaged weights."""
-    digest = hashlib.sha256(progress.encode())
+    digest = hashlib.sha256(json.dumps(sorted(header.items())).encode())
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor_bytes(tensor))
     return digest.hexdigest()
-
-
-def iterations_done(path: Path) -> int:
-    """How far the checkpoint at ``path`` has come; 0 if it is broken, which the run itself will report."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return int(json.loads(file.metadata()["progress"])["iteration"])
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
-        return 0
 
 
 def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,13 +24,13 @@ from harness.data import ImageSet
 from harness.errors import CompanyError, InterruptedRunError
 from harness.models.cost import num_macs, num_parameters
 from harness.training.batches import DeviceImages
-from harness.training.checkpoint import Checkpoint
+from harness.training.checkpoint import Checkpoint, CheckpointHeader
 from harness.training.device import mark, on_own_stream, seconds_between, synchronize
 from harness.training.digest import extend_trajectory, weights_sha256
 from harness.training.evaluation import Evaluation
 from harness.training.trainer import Engine, Trainer
 
-__all__ = ["Listener", "Outcome", "Turns", "train", "train_in_turns"]
+__all__ = ["Keeping", "Listener", "Outcome", "Turns", "train", "train_in_turns"]
 
 NUM_WARMUP_ITERATIONS = 10
 """After every start of the process; they count towards no throughput."""
@@ -57,6 +57,20 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Keeping:
+    """How a run is kept while it is not at its end."""
+
+    run_id: str
+    """The run that a checkpoint must belong to."""
+    place: Mapping[str, str]
+    """What can change its bits beside what is asked; see `harness.environment.Environment.deciding`."""
+    checkpoint: Path
+    """File to go on from and to write to; the caller removes it once the outcome is safe."""
+    seconds: float
+    """Between two checkpoints."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a run that reached its end leaves."""
 
@@ -78,6 +92,8 @@ class Outcome:
     trajectory_sha256: str
     resumed_at: list[int]
     """Iterations at which the run was taken up again."""
+    resumed_from: list[dict[str, Any]]
+    """Runs whose checkpoint it went on from although something had changed; see `harness.execution.resumption`."""
     engine: Engine
     engine_note: str | None
     """Why it is not the fastest one that the device has."""
@@ -98,6 +114,7 @@ class _Progress:
     timed_images: int = 0
     timed_seconds: float = 0.0
     resumed_at: list[int] = field(default_factory=list)
+    resumed_from: list[dict[str, Any]] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -105,10 +122,8 @@ def train(
     spec: RunSpec,
     images: ImageSet,
     device: torch.device,
+    keeping: Keeping,
     *,
-    run_id: str,
-    checkpoint: Path,
-    checkpoint_seconds: float,
     listener: Listener,
     eager: bool = False,
 ) -> Outcome:
@@ -118,23 +133,20 @@ def train(
         spec: what to train.
         images: the data set it names.
         device: where; `harness.training.device.configure` must have been called.
-        run_id: the run that the checkpoint must belong to.
-        checkpoint: file to go on from and to write to; the caller removes it once the outcome is safe.
-        checkpoint_seconds: time between two checkpoints.
+        keeping: its checkpoints.
         listener: is told of progress, and can stop the run.
         eager: launch operations one by one, also on CUDA.
 
     Raises:
         InterruptedRunError: the listener said so; the checkpoint is written.
         CheckpointError: the checkpoint is broken, or of another run.
+        StorageError: a checkpoint cannot be written; the last one is untouched.
     """
     turns = train_in_turns(
         spec,
         DeviceImages(images, spec.recipe.augmentation, spec.recipe.normalization, device),
         device,
-        run_id=run_id,
-        checkpoint=checkpoint,
-        checkpoint_seconds=checkpoint_seconds,
+        keeping,
         listener=listener,
         eager=eager,
         in_company=False,
@@ -151,10 +163,8 @@ def train_in_turns(
     spec: RunSpec,
     images: DeviceImages,
     device: torch.device,
+    keeping: Keeping,
     *,
-    run_id: str,
-    checkpoint: Path,
-    checkpoint_seconds: float,
     listener: Listener,
     eager: bool,
     in_company: bool,
@@ -168,9 +178,7 @@ def train_in_turns(
         spec: what to train.
         images: the data set it names, as its recipe wants to see it; others may share it.
         device: where; `harness.training.device.configure` must have been called.
-        run_id: the run that the checkpoint must belong to.
-        checkpoint: file to go on from and to write to; the caller removes it once the outcome is safe.
-        checkpoint_seconds: time between two checkpoints.
+        keeping: its checkpoints.
         listener: is told of progress, and can stop the run.
         eager: launch operations one by one, also on CUDA.
         in_company: whether there are others.
@@ -179,20 +187,12 @@ def train_in_turns(
         CompanyError: in the first turn: the run must be trained alone.
         InterruptedRunError: the listener said so; the checkpoint is written.
         CheckpointError: the checkpoint is broken, or of another run.
+        StorageError: a checkpoint cannot be written; the last one is untouched.
     """
 
     def turns() -> Turns:
         try:
-            run = _Run(
-                spec,
-                images,
-                device,
-                run_id=run_id,
-                checkpoint=checkpoint,
-                checkpoint_seconds=checkpoint_seconds,
-                listener=listener,
-                eager=eager,
-            )
+            run = _Run(spec, images, device, keeping, listener=listener, eager=eager)
         except torch.OutOfMemoryError as error:
             if in_company:
                 raise CompanyError("beside the others there is not enough memory on the device") from error
@@ -213,20 +213,17 @@ class _Run:
         spec: RunSpec,
         images: DeviceImages,
         device: torch.device,
+        keeping: Keeping,
         *,
-        run_id: str,
-        checkpoint: Path,
-        checkpoint_seconds: float,
         listener: Listener,
         eager: bool,
     ) -> None:
-        self.spec, self.device, self.run_id, self.listener = spec, device, run_id, listener
-        self.checkpoint, self.checkpoint_seconds = checkpoint, checkpoint_seconds
+        self.spec, self.device, self.keeping, self.listener = spec, device, keeping, listener
         self.trainer = Trainer(spec, images, device)
         self.num_parameters, self.num_macs = num_parameters(self.trainer.model), num_macs(self.trainer.model)
         self.progress = _Progress(initial_weights_sha256=weights_sha256(self.trainer.model))
         self.progress.trajectory_sha256 = self.progress.initial_weights_sha256
-        if checkpoint.exists():
+        if keeping.checkpoint.exists():
             self._resume()
         self.trainer.prepare(eager=eager)
         if not eager and self.trainer.engine_note is not None:
@@ -317,7 +314,7 @@ class _Run:
     def _pause_point(self) -> None:
         """Between two iterations: write a checkpoint if it is time to, and stop if told to."""
         stop = self.listener.should_stop()
-        if stop or time.perf_counter() - self._last_checkpoint > self.checkpoint_seconds:
+        if stop or time.perf_counter() - self._last_checkpoint > self.keeping.seconds:
             self._write_checkpoint()
         if stop:
             raise InterruptedRunError(f"{self.spec.label}: stopped after iteration {self.progress.iteration}")
@@ -326,14 +323,20 @@ class _Run:
         synchronize(self.device)
         start = time.perf_counter()
         self._account_time()
-        Checkpoint(self.run_id, vars(self.progress), self.trainer.state()).write(self.checkpoint)
+        header = CheckpointHeader(
+            run_id=self.keeping.run_id,
+            spec=self.spec.model_dump_json(),
+            place=dict(self.keeping.place),
+            progress=vars(self.progress),
+        )
+        Checkpoint(header, self.trainer.state()).write(self.keeping.checkpoint)
         self._last_checkpoint = time.perf_counter()
         self._seconds_aside += self._last_checkpoint - start
 
     def _resume(self) -> None:
-        stored = Checkpoint.read(self.checkpoint, self.run_id)
+        stored = Checkpoint.read(self.keeping.checkpoint, self.keeping.run_id)
         self.trainer.restore(stored.tensors)
-        self.progress = _Progress(**stored.progress)
+        self.progress = _Progress(**stored.header.progress)
         self.progress.resumed_at.append(self.progress.iteration)
 
     def _outcome(self, status: str, evaluation: Evaluation | None) -> Outcome:
@@ -356,6 +359,7 @@ class _Run:
             weights_sha256=weights_sha256(self.trainer.model),
             trajectory_sha256=progress.trajectory_sha256,
             resumed_at=progress.resumed_at,
+            resumed_from=progress.resumed_from,
             engine=self.trainer.engine,
             engine_note=self.trainer.engine_note,
         )

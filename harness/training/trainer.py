@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.config import RunSpec
-from harness.errors import UsageError
+from harness.errors import CheckpointError, UsageError
 from harness.models import find
 from harness.training import checkpoint
 from harness.training.batches import DeviceImages
@@ -44,12 +44,23 @@ class Trainer:
         spec: what to train.
         images: the data set it names, as its recipe wants to see it.
         device: where; `harness.training.device.configure` must have been called.
+        channels_last: the memory layout of images and weights; by default the device's fastest. Only to find out what
+            depends on it, as the next.
+        compiled: the network by ``torch.compile``.
 
     Raises:
         UsageError: a mini-batch would be larger than the training set.
     """
 
-    def __init__(self, spec: RunSpec, images: DeviceImages, device: torch.device) -> None:
+    def __init__(
+        self,
+        spec: RunSpec,
+        images: DeviceImages,
+        device: torch.device,
+        *,
+        channels_last: bool | None = None,
+        compiled: bool = False,
+    ) -> None:
         recipe = spec.recipe
         if recipe.batch_size > images.num_train:
             raise UsageError(
@@ -62,7 +73,13 @@ class Trainer:
             num_images=images.num_train, batch_size=recipe.batch_size, last_batch=recipe.last_batch
         )
         model = build_model(entry, seed=spec.seed, initialization=recipe.initialization)
-        self.model = model.to(device, memory_format=memory_format(device)).train()  # type: ignore[call-overload]
+        layout = memory_format(device)
+        if channels_last is not None:
+            layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._rearranged = channels_last is False  # the images come in channels-last
+        self.model = model.to(device, memory_format=layout).train()  # type: ignore[call-overload]
+        if compiled:
+            self.model.compile()
         self.optimizer = make_optimizer(recipe.optimizer, list(self.model.parameters()))
 
         self.engine: Engine = "eager"
@@ -176,6 +193,8 @@ class Trainer:
             self._numbers.index_select(0, places), self._views.index_select(0, places)
         )
         self._learning_rate.copy_(self._learning_rates.index_select(0, self._position))
+        if self._rearranged:
+            inputs = inputs.contiguous()
         with autocast(self.device, self.spec.precision):
             logits = self.model(inputs)
         loss = F.cross_entropy(logits.float(), labels)
@@ -242,5 +261,8 @@ class Trainer:
             CheckpointError: the tensors are not those of this network.
         """
         checkpoint.restore(tensors, self.model, self.optimizer)
-        self._losses.copy_(tensors["losses"])
-        self._num_correct.copy_(tensors["num_correct"])
+        try:
+            self._losses.copy_(tensors["losses"])
+            self._num_correct.copy_(tensors["num_correct"])
+        except (KeyError, RuntimeError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the recipe: {error}") from error

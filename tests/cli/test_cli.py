@@ -14,8 +14,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from harness.execution.session import Request, resolve
 from harness.models import upstream
 from harness.records import KINDS, Store
+from harness.training.checkpoint import Checkpoint, CheckpointHeader
 
 Harness = Callable[..., tuple[int, str, str]]
 
@@ -288,6 +290,59 @@ def test_a_signal_leaves_a_run_that_goes_on_with_the_same_bits(
         assert result[column] == expected[column]
     logits = [pq.read_table(path).column("logits") for path in sorted(tmp_path.glob("*/predictions/*"))]
     assert logits[0].equals(logits[1])
+
+
+def test_a_run_that_was_interrupted_before_a_change_is_refused_until_one_says_what_becomes_of_it(
+    harness: Harness, tiny_experiment: Path, tiny_recipe: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    request = Request(
+        experiment=str(tiny_experiment), models=["plain20"], device="cpu", results=results, synthetic=True
+    )
+    [job] = resolve(request).jobs(1.0)
+    header = CheckpointHeader(
+        run_id=job.run_id, spec=job.spec.model_dump_json(), place=dict(job.place), progress={"iteration": 2}
+    )
+    checkpoint = Store(results).checkpoint(job.run_id)
+    Checkpoint(header, {}).write(checkpoint)
+    tiny_recipe.write_text(tiny_recipe.read_text().replace("batch_size = 64", "batch_size = 32"))
+    options = (
+        *(tiny_experiment, "--models", "plain20", "--device", "cpu"),
+        *("--data", "synthetic", "--results", results),
+    )
+
+    change = "interrupted after iteration 2, and since then: recipe.batch_size 64 -> 32"
+    _, out, _ = harness("plan", *options, "--json")
+    assert [(row["state"], row["note"]) for row in json.loads(out)["plan"]] == [("changed", change)]
+    code, out, err = harness("reproduce", *options)
+    assert (code, out) == (1, "")
+    assert f"{change}\n" in err
+    assert "--if-changed restart (begin anew) or resume" in err
+    code, out, err = harness("reproduce", *options, "--if-changed", "resume")
+    assert (code, out) == (1, "")
+    assert f"{job.run_id} cannot go on: recipe.batch_size" in err
+    assert harness("reproduce", *options, "--if-changed", "anyhow")[0] == 2
+    assert list(results.rglob("*.parquet")) == []
+
+    code, _, err = harness("reproduce", *options, "--if-changed", "restart")
+    assert code == 0, err
+    [row] = Store(results).read("runs")[0].to_pylist()
+    assert (row["status"], row["batch_size"], row["resumed_from"]) == ("completed", 32, [])
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_where_results_cannot_be_written_it_is_exit_code_1_and_one_line(
+    harness: Harness, tiny_experiment: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "runs").write_text("in the way")
+    code, out, err = harness("reproduce", tiny_experiment, "--data", "synthetic", "--results", results)
+    assert (code, out) == (1, "")
+    last = err.splitlines()[-1]
+    assert last.startswith(f"harness: cannot write {results / 'runs'}")
+    assert last.endswith("mend that and start again: what is recorded already is untouched")
+    assert "Traceback" not in err
 
 
 @pytest.mark.real_data

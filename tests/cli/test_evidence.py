@@ -195,15 +195,14 @@ def test_verify_says_where_a_run_differs_and_why_it_may(harness: Harness, result
     epochs = store.read("epochs")[0].to_pylist()
     epochs[0]["losses"][0] += 0.5
     store.write_run(run | {"torch": "0.1.0", "commit": "a" * 40}, epochs)
-    code, out, _ = harness("verify", run["run_id"], "--threads", 2, "--results", results)
+    code, out, _ = harness("verify", run["run_id"], "--results", results)
     assert code == 3
     lines = out.splitlines()
     [line] = [line for line in lines if line.startswith(run["run_id"]) and "(all)" in line]
     assert "differs from epoch 0 on, first in the loss of iteration 1 " in line
     assert "bit-identical" not in out
-    assert lines[-3:] == [
+    assert lines[-2:] == [
         f"{run['run_id']} differs; a likely cause is in its environment, then and now:",
-        "  threads: 1 -> 2",
         f"  torch: 0.1.0 -> {run['torch']}",
     ]
     [row] = verifications(results)
@@ -230,7 +229,7 @@ def test_what_cannot_be_verified_is_exit_code_2(
     assert contents(results) == before
 
 
-@pytest.mark.parametrize("options", [("--epochs", 0), ("--threads", 0), ()])
+@pytest.mark.parametrize("options", [("--epochs", 0), ()])
 def test_verify_needs_a_run_and_positive_numbers(
     harness: Harness, tmp_path: Path, options: tuple[object, ...]
 ) -> None:

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from harness import environment
+from harness.execution.job import Job
 from harness.execution.plan import run_id
-from harness.execution.worker import Job
+from harness.models import find
 
 
 @pytest.fixture
@@ -24,15 +25,16 @@ def make_job(tmp_path, make_spec, make_environment):
     """A function from changed fields of a run to a job for a worker on the CPU."""
 
     def make(checkpoint_seconds=1e9, results="results", **changes):
-        spec = make_spec(**changes)
+        spec, here = make_spec(**changes), make_environment()
         return Job(
-            run_id=run_id(spec, make_environment()),
+            run_id=run_id(spec, here),
             spec=spec,
             experiment="test",
             device="cpu",
             num_threads=1,
             results=tmp_path / results,
             checkpoint_seconds=checkpoint_seconds,
+            place=here.deciding(find(spec.model).origin),
         )
 
     return make

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from filelock import FileLock
 
 from harness.config import Precision
+from harness.errors import StorageError
 from harness.execution import local
+from harness.execution.job import Advanced, Ended, EpochEnded, PutBack, Started
 from harness.execution.local import execute
-from harness.execution.worker import Advanced, Ended, EpochEnded, PutBack, Started
+from harness.execution.recording import failed_row
 from harness.records import Store
 
 
@@ -136,6 +141,148 @@ def test_a_run_that_another_process_is_at_is_left_alone(run_jobs, make_job) -> N
         execution = run_jobs(job)
     assert execution.ended[job.run_id].status == "busy"
     assert recorded(job) is None
+
+
+def test_a_run_that_another_process_has_let_go_of_in_the_meantime_is_taken_up(run_jobs, make_job) -> None:
+    busy, other = make_job(), make_job(seed=1, iterations=4)
+    checkpoint = Store(busy.results).checkpoint(busy.run_id)
+    checkpoint.parent.mkdir(parents=True)
+    lock = FileLock(checkpoint.with_suffix(".lock"))
+    lock.acquire()
+    ends = []
+
+    def observe(job, event) -> None:
+        if job is other and isinstance(event, Started):
+            lock.release()
+        if isinstance(event, Ended):
+            ends.append((job, event.status))
+
+    execution = run_jobs(busy, other, observer=observe)
+    assert ends == [(other, "completed"), (busy, "completed")]
+    assert execution.ended[busy.run_id].status == recorded(busy)["status"] == "completed"
+
+
+def test_a_run_that_another_process_records_in_the_meantime_is_passed_over(
+    run_jobs, make_job, make_environment
+) -> None:
+    running, theirs = make_job(iterations=4), make_job(seed=1)
+    store, events = Store(theirs.results), []
+    row = failed_row(theirs, make_environment(), "a loss", datetime.now(UTC), status="diverged")
+    # a process that was started for it would find it locked
+    lock = FileLock(store.checkpoint(theirs.run_id).with_suffix(".lock"))
+
+    def observe(job, event) -> None:
+        if job is running and isinstance(event, Started):
+            store.write_run(row)
+            lock.acquire()
+        if job is theirs:
+            events.append(event)
+
+    execution = run_jobs(running, theirs, observer=observe)
+    lock.release()
+    assert events == [Ended("diverged", "a loss", None)]
+    assert execution.ended[theirs.run_id] == events[0]
+    assert execution.ended[running.run_id].status == "completed"
+    assert recorded(theirs) == row
+
+
+def test_a_run_that_failed_elsewhere_in_the_meantime_is_run(run_jobs, make_job, make_environment) -> None:
+    job = make_job(iterations=2)
+    Store(job.results).write_run(failed_row(job, make_environment(), "it broke", datetime.now(UTC)))
+    assert run_jobs(job).ended[job.run_id].status == recorded(job)["status"] == "completed"
+
+
+def blocked(job, kind=""):
+    """A file lies where a folder of the results must be."""
+    path = job.results / kind
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("in the way", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["", "checkpoints", "epochs", "predictions", "runs"])
+def test_where_results_cannot_be_written_all_stops_with_the_reason(run_jobs, make_job, kind) -> None:
+    jobs = [make_job(seed=seed, iterations=2) for seed in (0, 1)]
+    path, events = blocked(jobs[0], kind), []
+    with pytest.raises(StorageError, match=f"cannot write {re.escape(str(path))}.*; mend that") as caught:
+        run_jobs(*jobs, observer=lambda job, event: events.append((job, event)))
+    assert events[-1] == (jobs[0], Ended("unwritable", str(caught.value)))
+    assert jobs[1] not in [job for job, _ in events]
+    assert multiprocessing.active_children() == []
+    assert path.read_text(encoding="utf-8") == "in the way"
+    assert Store(jobs[0].results).read("runs")[0].num_rows == 0
+
+
+def test_where_results_cannot_be_written_the_others_leave_checkpoints(
+    run_jobs, make_job, long_recipe
+) -> None:
+    sound = make_job(results="sound", recipe=long_recipe)
+    doomed = make_job(results="doomed", iterations=1)
+    blocked(doomed, "runs")
+    with pytest.raises(StorageError, match="doomed"):
+        run_jobs(sound, doomed, num_workers=2)
+    assert multiprocessing.active_children() == []
+    assert Store(sound.results).checkpoint(sound.run_id).exists()
+    assert recorded(sound) is None
+
+
+def test_a_failure_that_cannot_be_recorded_stops_all(run_jobs, make_job) -> None:
+    broken, waiting = make_job(), make_job(seed=1)
+    checkpoint = Store(broken.results).checkpoint(broken.run_id)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"no checkpoint")
+    blocked(broken, "runs")
+    ended = []
+    with pytest.raises(StorageError, match="cannot write"):
+        run_jobs(broken, waiting, observer=lambda job, event: ended.append((job, event.status)))
+    assert ended == [(broken, "failed")]
+    assert multiprocessing.active_children() == []
+
+
+def test_what_killed_writers_of_a_run_left_is_removed(run_jobs, make_job) -> None:
+    job = make_job(iterations=2)
+    store = Store(job.results)
+    left = store.checkpoint(job.run_id).with_name(f".{job.run_id}.safetensors.{'f' * 16}.tmp")
+    others = left.with_name(f".other{left.name}")
+    left.parent.mkdir(parents=True)
+    left.touch()
+    others.touch()
+    run_jobs(job)
+    assert list(left.parent.iterdir()) == [others]
+
+
+PARTICULAR = """\
+import os
+from torch import nn
+
+def net():
+    assert os.environ["OF_THIS_TEST"] == "{value}"
+    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 10))
+"""
+
+
+@pytest.mark.parametrize("value", ["one", "two"])
+def test_a_worker_has_its_parent_s_variables_and_code_as_they_are_now(
+    run_jobs, make_job, write_module, monkeypatch, value
+) -> None:
+    run_jobs(make_job(iterations=1))  # what workers are forked from is there before
+    monkeypatch.setenv("OF_THIS_TEST", value)
+    write_module(PARTICULAR.format(value=value))
+    job = make_job(model="mynet:net", iterations=1)
+    run_jobs(job)
+    assert (recorded(job)["status"], recorded(job)["reason"]) == ("completed", None)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are not forked")
+def test_what_workers_are_forked_from_has_torch_and_no_thread_of_it() -> None:
+    # a fork keeps only the thread that makes it; numpy's OpenBLAS knows how to do without its own
+    code = (
+        "import os, sys, numpy; before = len(os.listdir('/proc/self/task'));"
+        "import harness.execution.preloaded;"
+        "print('torch._dynamo' in sys.modules, len(os.listdir('/proc/self/task')) - before)"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "True 0\n"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX has them")

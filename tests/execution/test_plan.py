@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from harness.config import Experiment, Group, Precision, load_experiment, load_recipe
 from harness.errors import UnknownNameError, UsageError
 from harness.execution.plan import makespan, num_threads_per_run, plan_runs, run_id, select_specs
+from harness.execution.recording import failed_row
 from harness.records import Store
+from harness.training.checkpoint import Checkpoint, CheckpointHeader
 
 
 def select(experiment: Experiment, **wishes: object):
@@ -118,6 +122,40 @@ def test_a_network_of_one_s_own_can_be_planned(write_module, make_recipe, make_e
     assert planned.run_id.startswith("mynet-net-short-s0-")
     code.write_text(code.read_text() + "# changed")
     assert run_id(spec, make_environment()) != planned.run_id
+
+
+def test_a_run_goes_on_from_its_checkpoint_and_takes_the_time_of_what_is_left(
+    make_spec, make_environment, tmp_path
+) -> None:
+    spec, here, store = make_spec(), make_environment(), Store(tmp_path / "results")
+    [new] = plan_runs([spec], here, store)
+    header = CheckpointHeader(
+        run_id=new.run_id, spec=spec.model_dump_json(), place={}, progress={"iteration": 6}
+    )
+    Checkpoint(header, {}).write(store.checkpoint(new.run_id))
+    [planned] = plan_runs([spec], here, store)
+    assert (planned.state, planned.note) == ("interrupted", "goes on after iteration 6")
+    assert planned.estimated_seconds == pytest.approx(0.4 * new.estimated_seconds)
+
+
+def test_a_run_whose_checkpoint_is_broken_is_planned_with_the_reason(
+    make_spec, make_environment, tmp_path
+) -> None:
+    spec, here, store = make_spec(), make_environment(), Store(tmp_path / "results")
+    path = store.checkpoint(run_id(spec, here))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"no checkpoint")
+    [planned] = plan_runs([spec], here, store)
+    assert planned.state == "interrupted"
+    assert planned.note.startswith(f"{path}: broken (")
+
+
+def test_a_run_that_failed_is_planned_anew_with_the_reason(make_job, make_environment) -> None:
+    job, here = make_job(), make_environment()
+    store = Store(job.results)
+    store.write_run(failed_row(job, here, "it broke", datetime.now(UTC)))
+    [planned] = plan_runs([job.spec], here, store)
+    assert (planned.state, planned.note, planned.to_do) == ("failed", "failed before: it broke", True)
 
 
 def test_runs_go_to_the_worker_that_is_free_first() -> None:

@@ -8,8 +8,9 @@ import torch
 from harness.config import Experiment, Group, Precision
 from harness.errors import UsageError
 from harness.execution.plan import num_runs_at_once, plan_runs
+from harness.execution.recording import failed_row
 from harness.execution.session import Request, resolve
-from harness.execution.worker import failed_row
+from harness.models import find
 from harness.records import Store
 from harness.training.device import has_native_bf16
 
@@ -72,6 +73,14 @@ def test_on_a_cpu_a_process_trains_one_run(request_for):
 def test_what_is_wished_reaches_the_jobs(request_for):
     jobs = request_for(experiment="smoke", eager=True).jobs(checkpoint_seconds=7.0)
     assert {(job.eager, job.checkpoint_seconds) for job in jobs} == {(True, 7.0)}
+
+
+def test_jobs_know_what_decides_their_bits(request_for):
+    session = request_for(experiment=grouped(None, models=("resnet20", "timm-resnet20")), num_threads=3)
+    for job in session.jobs(checkpoint_seconds=7.0):
+        origin = find(job.spec.model).origin
+        assert job.place == session.environment.deciding(origin)
+        assert (job.place["model_source"], job.place["threads"]) == (origin, "3")
 
 
 @pytest.mark.parametrize(

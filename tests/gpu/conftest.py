@@ -1,6 +1,5 @@
 """Tests that need a CUDA device; `nox -s gpu` runs them. Elsewhere they are skipped."""
 
-import math
 from pathlib import Path
 
 import pytest
@@ -94,68 +93,19 @@ def trained(on_gpu, gpu, run_turns):
     return train
 
 
-class Ear:
-    """Listens to a run, and tells it to stop after an iteration."""
-
-    def __init__(self, stop_at=None):
-        self.stop_at, self.iteration, self.notes = stop_at, 0, []
-
-    def noted(self, text):
-        self.notes.append(text)
-
-    def started(self, iteration, num_iterations):
-        pass
-
-    def advanced(self, iteration):
-        self.iteration = iteration
-
-    def epoch_ended(self, row):
-        pass
-
-    def should_stop(self):
-        return self.stop_at is not None and self.iteration >= self.stop_at
-
-
 @pytest.fixture
-def begin(on_gpu, gpu, tmp_path):
+def begin(on_gpu, gpu, keep, ear):
     """A function that begins a run."""
 
-    def run(spec, ear=None, *, eager=False, in_company=False):
+    def run(spec, listener=None, *, eager=False, in_company=False):
         return train_in_turns(
             spec,
             on_gpu(spec),
             gpu,
-            run_id=spec.sha256,
-            checkpoint=tmp_path / f"{spec.sha256}.safetensors",
-            checkpoint_seconds=math.inf,
-            listener=ear or Ear(),
+            keep(spec.sha256),
+            listener=listener or ear(),
             eager=eager,
             in_company=in_company,
         )
 
     return run
-
-
-@pytest.fixture
-def in_turn():
-    """A function that advances runs in turn until they end: their outcomes, or the errors that ended them."""
-
-    def advance(*runs):
-        ends = {}
-        while len(ends) < len(runs):
-            for number, run in enumerate(runs):
-                if number not in ends:
-                    try:
-                        next(run)
-                    except StopIteration as end:
-                        ends[number] = end.value
-                    except Exception as error:  # noqa: BLE001 - looked at by the test
-                        ends[number] = error
-        return [ends[number] for number in range(len(runs))]
-
-    return advance
-
-
-@pytest.fixture
-def ear():
-    return Ear

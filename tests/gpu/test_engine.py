@@ -222,16 +222,13 @@ def test_mini_batches_are_those_of_the_cpu(make_gpu_spec, small_set, on_gpu):
     assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_training_is_that_of_the_cpu(make_gpu_spec, small_set, begin, in_turn, ear, tmp_path):
+def test_training_is_that_of_the_cpu(make_gpu_spec, small_set, begin, in_turn, ear, keep):
     # by the end of the first epoch rounding has had little time to grow
     spec = make_gpu_spec(iterations=16, recipe={"optimizer": Sgd(learning_rate=0.001, momentum=0.9)})
     [there] = in_turn(begin(spec))
     cpu = torch.device("cpu")
     configure(cpu, spec.precision, num_threads=1)
-    here = train(
-        spec, small_set, cpu,
-        run_id="cpu", checkpoint=tmp_path / "cpu.safetensors", checkpoint_seconds=1e9, listener=ear(),
-    )  # fmt: skip
+    here = train(spec, small_set, cpu, keep("cpu"), listener=ear())
     assert there.initial_weights_sha256 == here.initial_weights_sha256
     assert there.epochs[0]["train_loss"] == pytest.approx(here.epochs[0]["train_loss"], rel=1e-3)
     assert there.epochs[0]["test_loss"] == pytest.approx(here.epochs[0]["test_loss"], rel=1e-2)

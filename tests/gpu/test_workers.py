@@ -3,9 +3,10 @@
 import pytest
 
 from harness import environment
+from harness.execution.job import Job, Noted, PutBack
 from harness.execution.local import execute
 from harness.execution.plan import run_id
-from harness.execution.worker import Job, Noted, PutBack
+from harness.models import find
 from harness.records import Store
 
 
@@ -23,6 +24,7 @@ def make_job(tmp_path, make_gpu_spec, gpu):
             num_threads=1,
             results=tmp_path / results,
             checkpoint_seconds=1e9,
+            place=here.deciding(find(spec.model).origin),
             eager=eager,
         )
 

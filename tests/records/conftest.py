@@ -36,6 +36,7 @@ def make_run():
             "started_at": datetime(2026, 1, 2, 3, 4, 5, 678901, UTC),
             "finished_at": datetime(2026, 1, 2, 3, 5, 5, 0, UTC),
             "resumed_at": [10, 20],
+            "resumed_from": ['{"iteration": 20, "run_id": "run-0"}'],
             "engine": "eager",
             "engine_note": "not wanted",
             "runs_at_once": 1,

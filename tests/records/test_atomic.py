@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.atomic import write_atomically
+from harness.atomic import leftovers, write_atomically
+from harness.errors import StorageError
 from harness.records import Store
 
 SIZE = 2**20
@@ -25,13 +27,13 @@ def test_file_holds_what_was_written_and_folders_are_made(tmp_path):
 
 
 @pytest.fixture(params=["fsync", "replace"])
-def full_disk(request, monkeypatch):
-    """The disk is full when it comes to keeping the bytes, or to changing the name."""
+def broken_disk(request, monkeypatch):
+    """A function that breaks the disk: it fails to keep the bytes, or to change the name."""
 
-    def fail(*_arguments):
-        raise OSError(28, "No space left on device")
+    def use(number):
+        def fail(*_arguments):
+            raise OSError(number, os.strerror(number))
 
-    def use():
         if request.param == "fsync":
             monkeypatch.setattr(os, "fsync", fail)
         else:
@@ -41,14 +43,64 @@ def full_disk(request, monkeypatch):
 
 
 @pytest.mark.parametrize("existing", [None, b"old"])
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, full_disk, existing):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, broken_disk, existing, number):
     path = tmp_path / "file"
     if existing is not None:
         path.write_bytes(existing)
-    full_disk()
-    with pytest.raises(OSError, match="No space left"):
+    broken_disk(number)
+    with pytest.raises(StorageError) as caught:
         write_atomically(path, b"new")
+    assert str(caught.value).startswith(f"cannot write {path}: {os.strerror(number)}; mend that")
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([] if existing is None else [existing])
+
+
+@pytest.fixture
+def small_files():
+    """The system lets no file grow beyond 1,000 bytes."""
+    resource = pytest.importorskip("resource")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_file_that_the_system_does_not_take_leaves_the_old_one_and_nothing_else(tmp_path):
+    path = tmp_path / "file"
+    write_atomically(path, bytes(1000))
+    with pytest.raises(StorageError, match=r"cannot write .*file: File too large"):
+        write_atomically(path, bytes(1001))
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [bytes(1000)]
+
+
+def test_path_below_a_file_cannot_be_written(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    for below in (path / "a", path / "a" / "b"):
+        with pytest.raises(StorageError, match="cannot write") as caught:
+            write_atomically(below, b"new")
+        assert str(below) in str(caught.value)
+    assert path.read_bytes() == b"old"
+
+
+def test_path_of_a_folder_cannot_be_written(tmp_path):
+    path = tmp_path / "folder"
+    path.mkdir()
+    with pytest.raises(StorageError, match="cannot write"):
+        write_atomically(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
+    assert list(path.iterdir()) == []
+
+
+def test_leftovers_are_those_of_the_same_file(tmp_path):
+    path = tmp_path / "run-[1].parquet"
+    left = [tmp_path / f".run-[1].parquet.{mark}.tmp" for mark in ("1f", "2e")]
+    others = [".run-1.parquet.1f.tmp", ".run-[1].safetensors.1f.tmp", "run-[1].parquet.1f.tmp"]
+    for other in (path, *left, *(tmp_path / name for name in others)):
+        other.write_bytes(b"half")
+    assert leftovers(path) == left
+    assert leftovers(tmp_path / "none" / "file") == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot open a folder")
@@ -130,7 +182,7 @@ def test_killed_writer_leaves_a_whole_file_that_is_no_older_than_acknowledged(tm
     number = int.from_bytes(content[:8], "big")
     assert content == number.to_bytes(8, "big") * (SIZE // 8)
     assert number >= num_acknowledged
-    assert all(other == path or other.name.startswith(".") for other in tmp_path.iterdir())
+    assert set(tmp_path.iterdir()) == {path, *leftovers(path)}
 
 
 @can_kill
@@ -139,6 +191,8 @@ def test_killed_recorder_leaves_whole_records_and_no_others(tmp_path, make_run, 
     given = json.dumps([make_run(train_loss=1.0), make_epoch()], default=str) + "\n"
     kill_after(RECORDER, [tmp_path], num_acknowledged, given)
     store = Store(tmp_path)
+    assert all(file.path.suffix == ".tmp" for file in store.check()[1])
+    store.remove_leftovers("run-1")
     assert store.check() == (2, [])
     (runs, _), (epochs, _) = store.read("runs"), store.read("epochs")
     [length] = runs.column("iterations").to_pylist()

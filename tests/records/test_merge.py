@@ -1,9 +1,11 @@
 """Two stores brought together: what is taken, what is left, and what is named."""
 
+import errno
 import os
 
 import pytest
 
+from harness.errors import StorageError
 from harness.records import Store
 from harness.records.merge import merge
 
@@ -156,10 +158,10 @@ def test_a_merge_that_was_interrupted_can_be_done_again(here, there, make_run, m
     with monkeypatch.context() as patch:
 
         def full(descriptor):
-            raise OSError(28, "No space left on device")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(StorageError, match=r"cannot write .*epochs.run-1\.parquet: No space left"):
             merge(here, there)
     assert ids(here) == []
     assert names(merge(here, there)) == ["runs/run-1"]

@@ -18,6 +18,7 @@ NULLABLE_RUN_COLUMNS = {
     "images_per_second",
     "peak_memory_bytes",
     "model_source",
+    "resumed_from",
     "engine",
     "engine_note",
     "runs_at_once",
@@ -35,17 +36,18 @@ NULLABLE_RUN_COLUMNS = {
 }
 
 
-def test_version_4_of_the_schema_never_changes():
+def test_version_5_of_the_schema_never_changes():
     # Golden values. Whoever changes a column changes the version.
-    assert SCHEMA_VERSION == 4
-    assert len(KINDS["runs"]) == 57
+    assert SCHEMA_VERSION == 5
+    assert len(KINDS["runs"]) == 58
+    assert KINDS["runs"].field("resumed_from").type == pa.list_(pa.string())
     others = {
         "identities": 46,
         "audits": 36,
         "benchmarks": 28,
         "profiles": 49,
         "operators": 9,
-        "verifications": 38,
+        "verifications": 45,
     }
     assert list(KINDS) == ["runs", "epochs", "predictions", *others]
     assert {kind: len(KINDS[kind]) for kind in others} == others
@@ -79,7 +81,7 @@ def test_version_4_of_the_schema_never_changes():
         "self_seconds",
         "share",
     ]
-    assert KINDS["verifications"].names[:18] == [
+    assert KINDS["verifications"].names[:25] == [
         "verification_id",
         "run_id",
         "model",
@@ -93,6 +95,13 @@ def test_version_4_of_the_schema_never_changes():
         "first_epoch",
         "first_iteration",
         "first_column",
+        "first_tensor",
+        "knob",
+        "knob_then",
+        "knob_now",
+        "time_ratio",
+        "time_ratio_low",
+        "time_ratio_high",
         "environment_then",
         "environment_now",
         "seconds_then",
@@ -218,14 +227,15 @@ def test_a_cell_that_failed_needs_what_it_was_and_not_what_was_found_out(make_ro
             to_table("profiles", [row | {column: None}])
 
 
-DIVERGENCE = ("first_epoch", "first_iteration", "first_column")
+DIVERGENCE = ("first_epoch", "first_iteration", "first_column", "first_tensor")
+KNOB = ("knob", "knob_then", "knob_now", "time_ratio", "time_ratio_low", "time_ratio_high")
 
 
-def test_of_a_verification_only_the_divergence_may_be_missing(make_row):
-    row = make_row("verifications") | dict.fromkeys(DIVERGENCE)
+def test_of_a_verification_only_the_divergence_and_the_knob_may_be_missing(make_row):
+    row = make_row("verifications") | dict.fromkeys(DIVERGENCE + KNOB)
     assert to_table("verifications", [row]).to_pylist() == [row]
-    for column in KINDS["verifications"].names[:18]:
-        if column not in DIVERGENCE:
+    for column in KINDS["verifications"].names[:25]:
+        if column not in DIVERGENCE + KNOB:
             with pytest.raises(RecordError, match=f"column '{column}' must not be null"):
                 to_table("verifications", [row | {column: None}])
 

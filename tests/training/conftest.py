@@ -33,3 +33,14 @@ def cpu():
 def small_set():
     """60 training and 40 test images: an epoch of mini-batches of 16 does not come out even."""
     return synthetic(60, 40)
+
+
+@pytest.fixture
+def ear(ear):
+    """The class of listeners to a run that there is nothing to say of, as on a CPU."""
+
+    class Ear(ear):
+        def noted(self, text):
+            raise AssertionError(text)
+
+    return Ear

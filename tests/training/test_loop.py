@@ -1,6 +1,6 @@
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,76 +13,42 @@ from harness.config import (
     CosineSchedule,
     Normalization,
     Precision,
+    RunSpec,
     Sgd,
     StepSchedule,
     Warmup,
 )
 from harness.data import synthetic
-from harness.errors import CheckpointError, InterruptedRunError, UsageError
+from harness.errors import CheckpointError, InterruptedRunError, StorageError, UsageError
 from harness.models import find
 from harness.training.checkpoint import Checkpoint
 from harness.training.device import configure
 from harness.training.digest import extend_trajectory
 from harness.training.initialization import build_model
-from harness.training.loop import train
+from harness.training.loop import Keeping, train
 from harness.training.seeding import image_stream
 
 NOT_TIMES = ("seconds", "images_per_second")
+PLACE = {"torch": "2.9.0", "threads": "1"}
 CONSTANT = StepSchedule(kind="steps", milestones=(), factor=0.1)
-
-
-@dataclass
-class Ear:
-    """Listens to a run, and can tell it to stop, or die, after an iteration."""
-
-    stop_at: int | None = None
-    die_at: int | None = None
-    starts: list = field(default_factory=list)
-    iterations: list = field(default_factory=list)
-    rows: list = field(default_factory=list)
-
-    def noted(self, text):
-        raise AssertionError(text)
-
-    def started(self, iteration, num_iterations):
-        self.starts.append((iteration, num_iterations))
-
-    def advanced(self, iteration):
-        self.iterations.append(iteration)
-        if iteration == self.die_at:
-            raise KeyboardInterrupt
-
-    def epoch_ended(self, row):
-        self.rows.append(row)
-
-    def should_stop(self):
-        return self.stop_at is not None and self.iterations[-1] >= self.stop_at
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    return tmp_path / "run-1.safetensors"
 
 
 class Trainer:
     """Trains, or goes on with, runs whose one checkpoint lies at ``checkpoint``."""
 
-    def __init__(self, images, checkpoint, outcomes):
-        self.images, self.checkpoint, self.outcomes = images, checkpoint, outcomes
+    def __init__(self, images, checkpoint, outcomes, ear):
+        self.images, self.checkpoint, self.outcomes, self.ear = images, checkpoint, outcomes, ear
 
-    def __call__(self, spec, ear=None, *, images=None, checkpoint_seconds=math.inf, run_id="run-1"):
+    def __call__(self, spec, listener=None, *, images=None, checkpoint_seconds=math.inf, run_id="run-1"):
         """Train to the end."""
-        ear = ear or Ear()
         device = torch.device("cpu")
         configure(device, spec.precision, num_threads=1)
         return train(
             spec,
             images or self.images,
             device,
-            run_id=run_id,
-            checkpoint=self.checkpoint,
-            checkpoint_seconds=checkpoint_seconds,
-            listener=ear,
+            Keeping(run_id=run_id, place=PLACE, checkpoint=self.checkpoint, seconds=checkpoint_seconds),
+            listener=listener or self.ear(),
         )
 
     def once(self, spec):
@@ -95,7 +61,7 @@ class Trainer:
     def interrupt(self, spec, iteration):
         """Train until an iteration is done; the checkpoint that this leaves."""
         with pytest.raises(InterruptedRunError, match=f"stopped after iteration {iteration}$"):
-            self(spec, Ear(stop_at=iteration))
+            self(spec, self.ear(stop_at=iteration))
         return Checkpoint.read(self.checkpoint, "run-1")
 
 
@@ -106,8 +72,8 @@ def outcomes():
 
 
 @pytest.fixture
-def run(small_set, tmp_path, outcomes):
-    return Trainer(small_set, tmp_path / "run-1.safetensors", outcomes)
+def run(small_set, tmp_path, outcomes, ear):
+    return Trainer(small_set, tmp_path / "run-1.safetensors", outcomes, ear)
 
 
 def without_times(rows):
@@ -161,17 +127,18 @@ def test_precision_changes_the_bits_but_not_the_start(run, make_spec):
         pytest.param(9, id="before the last of all"),
     ],
 )
-def test_run_that_was_interrupted_ends_with_the_same_bits(run, make_spec, precision, iteration):
+def test_run_that_was_interrupted_ends_with_the_same_bits(run, make_spec, precision, iteration, ear):
     spec = make_spec(precision=precision)
     whole = run.once(spec)
     run.interrupt(spec, iteration)
-    ear = Ear()
-    resumed = run(spec, ear)
+    listener = ear()
+    resumed = run(spec, listener)
     assert_same_bits(resumed, whole)
-    assert ear.starts == [(iteration, 10)]
-    assert ear.iterations == list(range(iteration + 1, 11))
-    assert without_times(ear.rows) == without_times(whole.epochs[-len(ear.rows) :])
+    assert listener.starts == [(iteration, 10)]
+    assert listener.iterations == list(range(iteration + 1, 11))
+    assert without_times(listener.rows) == without_times(whole.epochs[-len(listener.rows) :])
     assert (whole.resumed_at, resumed.resumed_at) == ([], [iteration])
+    assert whole.resumed_from == resumed.resumed_from == []
 
 
 def test_run_that_was_interrupted_again_and_again_ends_with_the_same_bits(run, make_spec):
@@ -218,11 +185,11 @@ def test_what_a_network_draws_goes_on_and_is_part_of_the_trajectory(run, make_sp
 
 
 @pytest.mark.parametrize("iteration", [2, 5, 9])
-def test_run_that_died_goes_on_from_its_last_checkpoint(run, make_spec, iteration):
+def test_run_that_died_goes_on_from_its_last_checkpoint(run, make_spec, iteration, ear):
     spec = make_spec()
     whole = run.once(spec)
     with pytest.raises(KeyboardInterrupt):
-        run(spec, Ear(die_at=iteration), checkpoint_seconds=0.0)
+        run(spec, ear(die_at=iteration), checkpoint_seconds=0.0)
     resumed = run(spec)
     assert_same_bits(resumed, whole)
     assert resumed.resumed_at == [iteration - 1]
@@ -236,15 +203,43 @@ def test_checkpoints_change_no_bits(run, make_spec):
     assert_same_bits(often, whole)
 
 
-def test_told_to_stop_after_the_last_iteration_the_run_is_completed(run, make_spec):
-    assert run(make_spec(), Ear(stop_at=10)).status == "completed"
+def test_told_to_stop_after_the_last_iteration_the_run_is_completed(run, make_spec, ear):
+    assert run(make_spec(), ear(stop_at=10)).status == "completed"
 
 
-def test_epoch_that_has_ended_is_reported_before_the_run_stops(run, make_spec):
-    ear = Ear(stop_at=4)
+def test_epoch_that_has_ended_is_reported_before_the_run_stops(run, make_spec, ear):
+    listener = ear(stop_at=4)
     with pytest.raises(InterruptedRunError):
-        run(make_spec(), ear)
-    assert [row["iteration"] for row in ear.rows] == [4]
+        run(make_spec(), listener)
+    assert [row["iteration"] for row in listener.rows] == [4]
+
+
+def test_checkpoint_says_what_was_asked_and_where(run, make_spec):
+    spec = make_spec()
+    header = run.interrupt(spec, 3).header
+    assert (header.run_id, header.place, header.progress["iteration"]) == ("run-1", PLACE, 3)
+    assert RunSpec.model_validate_json(header.spec) == spec
+
+
+def test_what_a_checkpoint_says_of_runs_before_comes_into_the_outcome(run, make_spec):
+    spec, note = make_spec(), {"run_id": "run-0", "iteration": 2, "differences": {"threads": ["2", "1"]}}
+    stored = run.interrupt(spec, 3)
+    header = replace(stored.header, progress=stored.header.progress | {"resumed_from": [note]})
+    Checkpoint(header, stored.tensors).write(run.checkpoint)
+    run.interrupt(spec, 5)
+    outcome = run(spec)
+    assert (outcome.resumed_from, outcome.resumed_at) == ([note], [3, 5])
+
+
+def test_run_whose_checkpoint_cannot_be_written_says_so(run, make_spec, ear):
+    run.checkpoint.parent.joinpath("folder").mkdir()
+    run.checkpoint = run.checkpoint.parent / "folder"
+    with pytest.raises(CheckpointError, match="broken"):
+        run(make_spec())
+    run.checkpoint = run.checkpoint.with_name("file") / "below"
+    run.checkpoint.parent.write_text("in the way", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot write"):
+        run(make_spec(), ear(stop_at=2))
 
 
 def test_checkpoint_of_another_run_is_not_taken_up(run, make_spec):
@@ -253,14 +248,14 @@ def test_checkpoint_of_another_run_is_not_taken_up(run, make_spec):
         run(make_spec(seed=1), run_id="run-2")
 
 
-def test_epochs_are_passes_over_the_training_set_and_the_last_may_be_cut_short(run, make_spec):
-    ear = Ear()
-    outcome = run(make_spec(), ear)
+def test_epochs_are_passes_over_the_training_set_and_the_last_may_be_cut_short(run, make_spec, ear):
+    listener = ear()
+    outcome = run(make_spec(), listener)
     assert [(row["epoch"], row["iteration"]) for row in outcome.epochs] == [(0, 4), (1, 8), (2, 10)]
     assert [row["learning_rate"] for row in outcome.epochs] == pytest.approx([0.05, 0.005, 0.005])
-    assert ear.rows == outcome.epochs
-    assert ear.starts == [(0, 10)]
-    assert ear.iterations == list(range(1, 11))
+    assert listener.rows == outcome.epochs
+    assert listener.starts == [(0, 10)]
+    assert listener.iterations == list(range(1, 11))
 
 
 def test_losses_of_all_mini_batches_are_in_the_epochs(run, make_spec):
@@ -362,11 +357,11 @@ def is_finite(row):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("rate", [pytest.param(1e20, id="at once"), pytest.param(1e6, id="in the end")])
-def test_run_whose_loss_is_not_finite_has_diverged(run, make_spec, precision, rate):
+def test_run_whose_loss_is_not_finite_has_diverged(run, make_spec, precision, rate, ear):
     optimizer = Sgd(learning_rate=rate, momentum=0.9, weight_decay=1e-4)
     recipe = {"optimizer": optimizer, "schedule": CONSTANT, "iterations": 20}
-    ear = Ear()
-    outcome = run(make_spec(recipe=recipe, precision=precision), ear)
+    listener = ear()
+    outcome = run(make_spec(recipe=recipe, precision=precision), listener)
     assert outcome.status == "diverged"
     assert outcome.logits is None
     # it ends with the epoch in which that was seen, and every epoch until then is there
@@ -375,7 +370,7 @@ def test_run_whose_loss_is_not_finite_has_diverged(run, make_spec, precision, ra
     assert all(math.isfinite(row["train_loss"]) for row in outcome.epochs[:-1])
     assert [row["epoch"] for row in outcome.epochs] == list(range(last + 1))
     assert outcome.epochs[-1]["iteration"] < 20
-    assert ear.rows == outcome.epochs
+    assert listener.rows == outcome.epochs
     assert re.search(f"not finite .*epoch {last}$", outcome.reason)
 
 
@@ -468,7 +463,7 @@ def test_training_is_what_plain_torch_does(run, make_spec, small_set, model, nes
 def test_training_loss_and_error_are_those_of_the_mini_batches(run, make_spec, small_set):
     spec = make_spec(recipe={"optimizer": Sgd(learning_rate=0.001), "schedule": CONSTANT})
     _, losses, num_correct = independent_training(spec, small_set, [0.001] * 4)
-    [row] = run.interrupt(spec, 4).progress["epochs"]
+    [row] = run.interrupt(spec, 4).header.progress["epochs"]
     assert row["train_loss"] == pytest.approx(sum(losses) / 4, abs=1e-4)
     assert row["train_error"] == 1 - sum(num_correct) / 64
 

@@ -5,7 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.config import Adam, Precision, Sgd
-from harness.errors import ModelError, UsageError
+from harness.errors import CheckpointError, ModelError, UsageError
 from harness.models import find
 from harness.training.batches import DeviceImages
 from harness.training.device import configure
@@ -140,6 +140,20 @@ def test_what_is_restored_goes_on_bit_for_bit(make_trainer, optimizer):
     assert equal(weights(trainer), weights(other))
     assert torch.equal(trainer.losses(0), other.losses(0))
     assert torch.equal(trainer.num_correct(0), other.num_correct(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"model": "plain32"}, "does not fit the network"),
+        ({"recipe": {"optimizer": OPTIMIZERS["adam"]}}, "does not fit the network"),
+        ({"recipe": {"batch_size": 12}}, "does not fit the recipe"),
+    ],
+    ids=["network", "optimizer", "recipe"],
+)
+def test_what_is_of_another_training_is_not_restored(make_trainer, changes, complaint):
+    with pytest.raises(CheckpointError, match=complaint):
+        make_trainer().restore(make_trainer(**changes).state())
 
 
 def test_losses_are_of_the_epoch_that_is_asked_for(make_trainer):

@@ -1,65 +1,33 @@
 """Runs that are trained in turn in one process."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
 from harness.config import Precision
-from harness.errors import CompanyError, InterruptedRunError
+from harness.errors import CompanyError
 from harness.training.batches import DeviceImages
 from harness.training.device import configure, mark, on_own_stream, seconds_between
 from harness.training.loop import train, train_in_turns
 
 
-class Ear:
-    """Tells a run to stop after an iteration."""
-
-    def __init__(self, stop_at=None):
-        self.stop_at, self.iteration, self.began = stop_at, 0, False
-
-    def noted(self, text):
-        raise AssertionError(text)
-
-    def started(self, iteration, num_iterations):
-        self.began = True
-
-    def advanced(self, iteration):
-        self.iteration = iteration
-
-    def epoch_ended(self, row):
-        pass
-
-    def should_stop(self):
-        return self.stop_at is not None and self.iteration >= self.stop_at
-
-
 @pytest.fixture
-def alone(small_set, cpu, tmp_path):
+def alone(small_set, cpu, keep, ear):
     """A function that trains a run by itself."""
 
     def run(spec):
         configure(cpu, spec.precision, num_threads=1)
-        return train(
-            spec,
-            small_set,
-            cpu,
-            run_id="alone",
-            checkpoint=tmp_path / "alone.safetensors",
-            checkpoint_seconds=math.inf,
-            listener=Ear(),
-        )
+        return train(spec, small_set, cpu, keep("alone"), listener=ear())
 
     return run
 
 
 @pytest.fixture
-def begin(small_set, cpu, tmp_path):
+def begin(small_set, cpu, keep, ear):
     """A function that begins a run to be trained in turn with others."""
     shared = {}
 
-    def run(spec, ear=None, *, in_company=True):
+    def run(spec, listener=None, *, in_company=True):
         configure(cpu, spec.precision, num_threads=1)
         recipe = spec.recipe
         key = recipe.augmentation, recipe.normalization
@@ -69,30 +37,13 @@ def begin(small_set, cpu, tmp_path):
             spec,
             shared[key],
             cpu,
-            run_id=spec.sha256,
-            checkpoint=tmp_path / f"{spec.sha256}.safetensors",
-            checkpoint_seconds=math.inf,
-            listener=ear or Ear(),
+            keep(spec.sha256),
+            listener=listener or ear(),
             eager=False,
             in_company=in_company,
         )
 
     return run
-
-
-def in_turn(runs):
-    """Advance all until they end; their outcomes, or the errors that ended them."""
-    ends = {}
-    while len(ends) < len(runs):
-        for number, run in enumerate(runs):
-            if number not in ends:
-                try:
-                    next(run)
-                except StopIteration as end:
-                    ends[number] = end.value
-                except InterruptedRunError as error:
-                    ends[number] = error
-    return [ends[number] for number in range(len(runs))]
 
 
 def assert_same_bits(actual, expected):
@@ -102,35 +53,35 @@ def assert_same_bits(actual, expected):
 
 
 @pytest.mark.parametrize("precision", [Precision.FP32, Precision.BF16])
-def test_each_gives_the_bits_that_it_gives_alone(make_spec, alone, begin, precision):
+def test_each_gives_the_bits_that_it_gives_alone(make_spec, alone, begin, in_turn, precision):
     specs = [
         make_spec(precision=precision),
         make_spec(precision=precision, seed=1),
         make_spec(precision=precision, model="plain20", iterations=7),
         make_spec(precision=precision, seed=1, recipe={"last_batch": "keep", "batch_size": 25}),
     ]
-    outcomes = in_turn([begin(spec) for spec in specs])
+    outcomes = in_turn(*(begin(spec) for spec in specs))
     for outcome, spec in zip(outcomes, specs, strict=True):
         assert_same_bits(outcome, alone(spec))
 
 
-def test_stopped_in_company_each_goes_on_with_the_same_bits(make_spec, alone, begin):
+def test_stopped_in_company_each_goes_on_with_the_same_bits(make_spec, alone, begin, in_turn, ear):
     specs = [make_spec(), make_spec(seed=1)]
-    stopped = in_turn([begin(specs[0], Ear(stop_at=3)), begin(specs[1], Ear(stop_at=6))])
+    stopped = in_turn(begin(specs[0], ear(stop_at=3)), begin(specs[1], ear(stop_at=6)))
     assert [str(end).rpartition(" ")[2] for end in stopped] == ["3", "6"]
-    resumed = in_turn([begin(spec) for spec in specs])
+    resumed = in_turn(*(begin(spec) for spec in specs))
     for outcome, spec, iteration in zip(resumed, specs, (3, 6), strict=True):
         assert outcome.resumed_at == [iteration]
         assert_same_bits(outcome, alone(spec))
 
 
-def test_the_first_turn_ends_before_training_begins(make_spec, begin):
-    ear = Ear()
-    run = begin(make_spec(), ear)
+def test_the_first_turn_ends_before_training_begins(make_spec, begin, ear):
+    listener = ear()
+    run = begin(make_spec(), listener)
     next(run)
-    assert not ear.began
+    assert not listener.starts
     next(run)
-    assert (ear.began, ear.iteration) == (True, 1)
+    assert (listener.starts, listener.iterations) == ([(0, 10)], [1])
 
 
 OUT_OF_MEMORY = """\

@@ -1,0 +1,22 @@
+"""How processes are made that train."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from multiprocessing.context import ForkServerContext, SpawnContext
+
+__all__ = ["process_context"]
+
+
+def process_context(device: str, *, compiles: bool = False) -> ForkServerContext | SpawnContext:
+    """Forked from a process that has torch already, or made anew where that cannot be.
+
+    CUDA does not survive a fork, nor may what compiles, which makes processes of its own; and elsewhere than on Linux not
+    even the system's own libraries do. A forked process has the environment variables of when the first of them was made.
+    """
+    if device != "cpu" or compiles or sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["harness.execution.preloaded"])
+    return context

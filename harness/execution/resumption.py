@@ -1,0 +1,138 @@
+"""Runs that were interrupted somewhere else, or before something changed: refused, unless one asks to go on.
+
+A run goes on by itself only where it gives the bits of one that was never interrupted: same request, device, torch,
+threads and computing code. All of that is in its name, so a checkpoint of anything else has another name. Here it is
+found, and what has changed since is told.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.config import RunSpec
+from harness.errors import CheckpointError
+from harness.execution.lock import lock_of_run
+from harness.records import Store
+from harness.training.checkpoint import Checkpoint, CheckpointHeader
+
+__all__ = ["InterruptedRun", "adopt", "find_interrupted"]
+
+_ANOTHER_RUN = ("model", "seed", "precision", "data", "iterations", "recipe.name")
+"""Who asks for another of these wants another run, and has not changed this one."""
+
+_POSITION = ("recipe.batch_size", "recipe.last_batch")
+"""What decides which images an iteration sees; the position of a run means nothing under another."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterruptedRun:
+    """A run with a checkpoint, and what has changed since that decides its bits."""
+
+    run_id: str
+    iteration: int
+    differences: dict[str, tuple[Any, Any]]
+    """Name -> then and now."""
+
+    def __str__(self) -> str:
+        changes = [
+            f"{name} {_short(then)} -> {_short(now)}" for name, (then, now) in self.differences.items()
+        ]
+        return f"interrupted after iteration {self.iteration:,}, and since then: {', '.join(changes)}"
+
+
+def find_interrupted(
+    run_id: str, spec: RunSpec, place: Mapping[str, str], store: Store
+) -> InterruptedRun | None:
+    """A checkpoint of the same model, recipe, seed, precision, data and length that is not this run's own.
+
+    Args:
+        run_id: the run that is to begin.
+        spec: what is asked of it.
+        place: what else decides its bits.
+        store: where checkpoints lie.
+
+    Returns:
+        The one that has come farthest; None if there is none, or a process is at it.
+    """
+    now = _flat(json.loads(spec.model_dump_json()))
+    found = []
+    for path in sorted(store.checkpoints()):
+        try:
+            header = CheckpointHeader.read(path)
+            then = _flat(json.loads(header.spec))
+            iteration = int(header.progress["iteration"])
+        except (CheckpointError, KeyError, TypeError, ValueError):  # the run that it belongs to will say so
+            continue
+        if header.run_id == run_id or any(then.get(name) != now[name] for name in _ANOTHER_RUN):
+            continue
+        differences = {
+            name: (before.get(name), after.get(name))
+            for before, after in ((then, now), (header.place, place))
+            for name in {**before, **after}
+            if before.get(name) != after.get(name)
+        }
+        found.append(InterruptedRun(run_id=header.run_id, iteration=iteration, differences=differences))
+    found.sort(key=lambda run: run.iteration)
+    while found and _is_in_progress(store.checkpoint(found[-1].run_id)):
+        found.pop()
+    return found[-1] if found else None
+
+
+def adopt(
+    interrupted: InterruptedRun, run_id: str, spec: RunSpec, place: Mapping[str, str], store: Store
+) -> None:
+    """Write the checkpoint of a run that goes on where another one was interrupted; that one's stays.
+
+    What has changed is noted in it, and comes into the record of the run.
+
+    Raises:
+        CheckpointError: it is broken, or something has changed that it cannot go on with.
+        StorageError: the checkpoint cannot be written.
+    """
+    moved = [name for name in _POSITION if name in interrupted.differences]
+    if moved:
+        raise CheckpointError(
+            f"{interrupted.run_id} cannot go on: {' and '.join(moved)} decide which images come next; use --if-changed restart"
+        )
+    stored = Checkpoint.read(store.checkpoint(interrupted.run_id), interrupted.run_id)
+    note = {
+        "run_id": interrupted.run_id,
+        "iteration": interrupted.iteration,
+        "differences": {name: list(sides) for name, sides in interrupted.differences.items()},
+    }
+    progress = dict(stored.header.progress)
+    progress["resumed_from"] = [*progress["resumed_from"], note]
+    header = replace(
+        stored.header, run_id=run_id, spec=spec.model_dump_json(), place=dict(place), progress=progress
+    )
+    replace(stored, header=header).write(store.checkpoint(run_id))
+
+
+def _is_in_progress(checkpoint: Path) -> bool:
+    """Whether a process holds the lock of a run; of runs of this request none has begun."""
+    if not checkpoint.with_suffix(".lock").exists():
+        return False
+    with lock_of_run(checkpoint) as lock:
+        return lock is None
+
+
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"recipe": {"name": "paper"}}`` -> ``{"recipe.name": "paper"}``."""
+    return dict(_leaves(tree, ""))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return f"{text[:8]}.." if len(text) == 64 and text.isalnum() else text
