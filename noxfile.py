@@ -34,9 +34,9 @@ def reproduce(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the test suite; arguments after -- go to pytest."""
+    """Run the test suite in two processes; arguments after -- go to pytest."""
     install(session)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "-n", "2", *session.posargs)
 
 
 @nox.session

@@ -297,3 +297,27 @@ def test_what_may_have_caused_a_difference_stands_below(make_verification, print
         'libraries: {"numpy": [1]} -> {}',
         "threads: 1 -> 2",
     ]
+
+
+def test_a_turned_knob_is_a_line_of_a_table_of_its_own(make_verification, printed):
+    turned = {"identical": False, "num_iterations": 1, "first_epoch": 0, "first_iteration": 1}
+    threads = {"knob": "threads", "knob_then": "1", "knob_now": "2", "first_column": "buffer"}
+    loss = {"knob": "precision", "knob_then": "fp32", "knob_now": "bf16", "first_column": "loss"}
+    same = {"knob": "deterministic", "knob_then": "on", "knob_now": "off", "num_iterations": 391}
+    print_verifications(
+        [
+            make_verification(num_epochs=1, complete=False, num_iterations=391),
+            make_verification(**turned, **threads, first_tensor="bn1.running_mean", time_ratio=0.5),
+            make_verification(**turned, **loss),
+            make_verification(**same, time_ratio=1.0, time_ratio_low=0.98, time_ratio_high=1.02),
+        ]
+    )
+    lines = [" ".join(line) for line in printed()]
+    assert lines[2:] == [
+        "resnet20-short-fp32-s0 1 391 bit-identical 1,234.6 0.0",
+        "With one knob turned",
+        "knob turned verdict iterations time of an update",
+        "threads 1 -> 2 differs from iteration 1 on, first in buffer bn1.running_mean 1 0.500",
+        "precision fp32 -> bf16 differs from iteration 1 on, first in loss 1 -",
+        "deterministic on -> off bit-identical 391 1.000 (0.980 to 1.020)",
+    ]

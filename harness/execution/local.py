@@ -87,18 +87,16 @@ class _Pool:
         self.environment, self.observer = environment, observer
         self.num_workers, self.runs_at_once = num_workers, runs_at_once
         self.workers: list[_Worker] = []
-        self.asked_again: set[str] = set()
+        self.busy: list[Job] = []
+        """Those that another process is at; they are asked for once more after all others."""
+        self.asking_again = False
         self.ended: dict[str, Ended] = {}
         self.signal_number: int | None = None
         self.given_up: StorageError | None = None
 
     def run(self) -> Execution:
         with _handle_signals(self._on_signal):
-            while self.workers or self._goes_on:
-                while self._goes_on and len(self.workers) < self.num_workers:
-                    self.workers.append(_start(self._next_jobs()))
-                    if self.signal_number is not None:  # it came while the process was being made
-                        _tell_to_stop(self.workers[-1])
+            while self._start_workers():
                 ready = wait([worker.line for worker in self.workers])
                 for worker in [worker for worker in self.workers if worker.line in ready]:
                     self._hear(worker)
@@ -110,12 +108,22 @@ class _Pool:
     def _has_work(self) -> bool:
         return bool(self.waiting or self.put_back)
 
-    @property
+    def _start_workers(self) -> bool:
+        """As many as there may be; whether there are any."""
+        while self._goes_on() and len(self.workers) < self.num_workers:
+            self.workers.append(_start(self._next_jobs()))
+            if self.signal_number is not None:  # it came while the process was being made
+                _tell_to_stop(self.workers[-1])
+        return bool(self.workers)
+
     def _goes_on(self) -> bool:
         """Whether more is to be started."""
         if self.signal_number is not None or self.given_up is not None:
             return False
         self._pass_over_recorded()
+        if not (self._has_work or self.workers or self.asking_again):
+            self.waiting, self.busy, self.asking_again = self.busy, [], True
+            self._pass_over_recorded()
         return self._has_work
 
     def _pass_over_recorded(self) -> None:
@@ -126,8 +134,8 @@ class _Pool:
             if row is None:
                 return
             del self.waiting[0]
-            self.ended[job.run_id] = ended = Ended(row["status"], row["reason"], row["test_accuracy"])
-            self.observer(job, ended)
+            self.ended[job.run_id] = _end_of(row)
+            self.observer(job, _end_of(row))
 
     def _next_jobs(self) -> list[Job]:
         """For one process: one that must be alone, or several of the same precision, which a process has but one of."""
@@ -162,14 +170,13 @@ class _Pool:
         if isinstance(event, PutBack):
             self.put_back.append(job)
         elif isinstance(event, Ended):
-            if event.status == "busy" and job.run_id not in self.asked_again:
-                self.asked_again.add(job.run_id)  # it may be recorded when all others are
-                self.waiting.append(job)
+            if event.status == "busy" and not self.asking_again:
+                self.busy.append(job)
                 return
             if event.status == "failed":
                 row = failed_row(job, self.environment, event.reason or "", worker.started_at)
                 try:
-                    _record_failure(Store(job.results), row)
+                    event = _record_failure(Store(job.results), row) or event
                 except StorageError as error:
                     self._give_up(error)
             elif event.status == "unwritable":
@@ -194,11 +201,22 @@ class _Pool:
                 worker.process.kill()
 
 
-def _record_failure(store: Store, row: dict[str, Any]) -> None:
-    """Record that a run failed, unless another process has taken it up since, or even ended it."""
+def _end_of(row: dict[str, Any]) -> Ended:
+    """How a recorded run ended."""
+    return Ended(row["status"], row["reason"], row["test_accuracy"])
+
+
+def _record_failure(store: Store, row: dict[str, Any]) -> Ended | None:
+    """Record that a run failed, unless another process has taken it up since.
+
+    Returns:
+        How it ended, if it was recorded before it failed, or since then by another process.
+    """
     with lock_of_run(store.checkpoint(row["run_id"])) as lock:
-        if lock is not None and store.ended_run(row["run_id"]) is None:
+        ended = store.ended_run(row["run_id"])
+        if lock is not None and ended is None:
             store.write_run(row)
+    return None if ended is None else _end_of(ended)
 
 
 def _start(jobs: Sequence[Job]) -> _Worker:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -78,7 +79,7 @@ def _what_came_of_it(outcome: Outcome, images: ImageSet) -> dict[str, Any]:
         "status": outcome.status,
         "reason": outcome.reason,
         "resumed_at": outcome.resumed_at,
-        "resumed_from": [json.dumps(note, sort_keys=True) for note in outcome.resumed_from],
+        "resumed_from": [json.dumps(asdict(note), sort_keys=True) for note in outcome.resumed_from],
         "engine": outcome.engine,
         "engine_note": outcome.engine_note,
         "test_accuracy": accuracy(last["test_error"]) if completed else None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,22 @@ from harness.errors import CheckpointError
 from harness.execution.lock import lock_of_run
 from harness.records import Store
 from harness.training.checkpoint import Checkpoint, CheckpointHeader
+from harness.training.loop import Adopted
 
-__all__ = ["InterruptedRun", "adopt", "find_interrupted"]
+__all__ = ["InterruptedRun", "adopt", "check_adoptable", "find_interrupted"]
 
 _ANOTHER_RUN = ("model", "seed", "precision", "data", "iterations", "recipe.name")
 """Who asks for another of these wants another run, and has not changed this one."""
 
-_POSITION = ("recipe.batch_size", "recipe.last_batch")
-"""What decides which images an iteration sees; the position of a run means nothing under another."""
+_NOT_TO_BE_RESUMED = {
+    "recipe.batch_size": "decides which images come next",
+    "recipe.last_batch": "decides which images come next",
+    "recipe.optimizer.kind": "decides what the optimiser keeps",
+    "recipe.optimizer.momentum": "decides what the optimiser keeps",
+}
+"""Under another of these, what a checkpoint holds means nothing."""
+
+_OF_NO_CONSEQUENCE = {"recipe.summary", "recipe.source"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,22 +72,37 @@ def find_interrupted(
         try:
             header = CheckpointHeader.read(path)
             then = _flat(json.loads(header.spec))
-            iteration = int(header.progress["iteration"])
-        except (CheckpointError, KeyError, TypeError, ValueError):  # the run that it belongs to will say so
+        except (CheckpointError, AttributeError, RecursionError, ValueError):  # its own run will say so
             continue
-        if header.run_id == run_id or any(then.get(name) != now[name] for name in _ANOTHER_RUN):
+        if header.run_id != path.stem or header.run_id == run_id:
+            continue
+        if any(then.get(name) != now[name] for name in _ANOTHER_RUN):
             continue
         differences = {
             name: (before.get(name), after.get(name))
             for before, after in ((then, now), (header.place, place))
             for name in {**before, **after}
-            if before.get(name) != after.get(name)
+            if before.get(name) != after.get(name) and name not in _OF_NO_CONSEQUENCE
         }
+        iteration = header.progress["iteration"]
         found.append(InterruptedRun(run_id=header.run_id, iteration=iteration, differences=differences))
     found.sort(key=lambda run: run.iteration)
     while found and _is_in_progress(store.checkpoint(found[-1].run_id)):
         found.pop()
     return found[-1] if found else None
+
+
+def check_adoptable(interrupted: InterruptedRun) -> None:
+    """Whether anything can go on where a run was interrupted.
+
+    Raises:
+        CheckpointError: something has changed that it cannot go on with.
+    """
+    for name, reason in _NOT_TO_BE_RESUMED.items():
+        if name in interrupted.differences:
+            raise CheckpointError(
+                f"{interrupted.run_id} cannot go on: {name} {reason}; use --if-changed restart"
+            )
 
 
 def adopt(
@@ -90,22 +113,17 @@ def adopt(
     What has changed is noted in it, and comes into the record of the run.
 
     Raises:
-        CheckpointError: it is broken, or something has changed that it cannot go on with.
+        CheckpointError: it is broken.
         StorageError: the checkpoint cannot be written.
     """
-    moved = [name for name in _POSITION if name in interrupted.differences]
-    if moved:
-        raise CheckpointError(
-            f"{interrupted.run_id} cannot go on: {' and '.join(moved)} decide which images come next; use --if-changed restart"
-        )
     stored = Checkpoint.read(store.checkpoint(interrupted.run_id), interrupted.run_id)
-    note = {
-        "run_id": interrupted.run_id,
-        "iteration": interrupted.iteration,
-        "differences": {name: list(sides) for name, sides in interrupted.differences.items()},
-    }
+    note = Adopted(
+        run_id=interrupted.run_id,
+        iteration=interrupted.iteration,
+        differences={name: list(sides) for name, sides in interrupted.differences.items()},
+    )
     progress = dict(stored.header.progress)
-    progress["resumed_from"] = [*progress["resumed_from"], note]
+    progress["resumed_from"] = [*progress.get("resumed_from", []), asdict(note)]
     header = replace(
         stored.header, run_id=run_id, spec=spec.model_dump_json(), place=dict(place), progress=progress
     )

@@ -19,7 +19,7 @@ from harness.execution.plan import (
     plan_runs,
     select_specs,
 )
-from harness.execution.resumption import adopt
+from harness.execution.resumption import adopt, check_adoptable
 from harness.models import find
 from harness.records import Store
 from harness.training.device import resolve_device, resolve_precision
@@ -131,6 +131,8 @@ class Session:
                 )
             )
         if if_changed == "resume":
+            for _, interrupted in changed:
+                check_adoptable(interrupted)
             for run, interrupted in changed:
                 adopt(interrupted, run.run_id, run.spec, self._place(run.spec.model), self.store)
 

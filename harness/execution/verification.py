@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from harness import allocator, environment
 from harness.analysis.divergence import environment_differences, first_divergence
@@ -98,6 +99,7 @@ def find_recorded(store: Store, name: str) -> Recorded:
     run: dict[str, Any] = next((row for row in rows if row["status"] in _ENDED), rows[0])
     if run["status"] not in _ENDED:
         raise UsageError(f"run {fitting[0]} was {run['status']}; only a run that ended can be verified")
+    _check_request(run)
     if run["resumed_from"]:
         raise UsageError(
             f"run {fitting[0]} went on after something had changed (column resumed_from): no single request and "
@@ -109,6 +111,22 @@ def find_recorded(store: Store, name: str) -> Recorded:
             f"run {fitting[0]}: its epochs are not recorded, so there is nothing to compare with"
         )
     return Recorded(run, epochs, _logits(store, fitting[0]))
+
+
+def _check_request(run: dict[str, Any]) -> None:
+    """Whether the columns of a record say what its request does: the network that it names is built and run.
+
+    Raises:
+        RecordError: they do not, or it is no request.
+    """
+    try:
+        spec = RunSpec.model_validate_json(run["spec"])
+    except ValidationError as error:
+        raise RecordError(f"run {run['run_id']}: its column spec holds no request for a run") from error
+    if (spec.model, spec.sha256) != (run["model"], run["spec_sha256"]):
+        raise RecordError(
+            f"run {run['run_id']}: its column spec asks for another run than its other columns say, so it is not repeated"
+        )
 
 
 def verify(

@@ -7,11 +7,14 @@ import signal
 import time
 import traceback
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import allocator
+from harness.atomic import storing
 from harness.errors import CompanyError, HarnessError, InterruptedRunError, StorageError
 from harness.execution.job import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
 from harness.execution.lock import lock_of_run
@@ -177,9 +180,16 @@ def _run(job: Job, listener: _RunOnLine, company: _Company) -> _Turns:
         row = store.ended_run(job.run_id)
         if row is None:
             row = yield from _train_and_record(job, listener, company, store)
-        checkpoint.unlink(missing_ok=True)
-        lock.unlink(missing_ok=True)
+        _remove(checkpoint, lock)
         return Ended(row["status"], row["reason"], row["test_accuracy"])
+
+
+def _remove(checkpoint: Path, lock: Path) -> None:
+    """What a run no longer needs; who holds its lock may."""
+    with storing(checkpoint):
+        checkpoint.unlink(missing_ok=True)
+    with suppress(OSError):  # Windows keeps it until it is released
+        lock.unlink(missing_ok=True)
 
 
 def _train_and_record(
@@ -215,7 +225,8 @@ def _train_and_record(
     epochs = [{"run_id": job.run_id, **epoch} for epoch in outcome.epochs]
     store.write_run(row, epochs, predictions(job.run_id, outcome, images))
     for note in outcome.resumed_from:
-        adopted = store.checkpoint(note["run_id"])
-        adopted.unlink(missing_ok=True)
-        adopted.with_suffix(".lock").unlink(missing_ok=True)
+        adopted = store.checkpoint(note.run_id)
+        with lock_of_run(adopted) as lock:
+            if lock is not None:
+                _remove(adopted, lock)
     return row

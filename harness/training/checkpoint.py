@@ -6,9 +6,9 @@ nothing. Random streams need no state, since they are functions of seed and posi
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +22,14 @@ from torch import Tensor, nn
 
 from harness.atomic import write_atomically
 from harness.errors import CheckpointError
-from harness.training.digest import tensor_bytes
+from harness.seal import NO_DIGEST, is_sealed, seal
 
 __all__ = ["Checkpoint", "CheckpointHeader", "capture", "restore"]
 
-FORMAT = "4"
+FORMAT = "5"
+_DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+"""As it stands in the header, so that a run never goes on from damaged weights."""
+_OF_BROKEN_JSON = (AttributeError, KeyError, RecursionError, TypeError, ValueError)
 MAX_HEADER_BYTES = 100_000_000
 """As many as the library allows."""
 
@@ -59,10 +62,14 @@ class CheckpointHeader:
             raise CheckpointError(
                 f"{path}: written by another version of the harness; remove it to start the run afresh"
             )
-        fields = {name: json.loads(header[name]) for name in ("place", "progress")}
-        if not all(isinstance(value, dict) for value in fields.values()):
-            raise ValueError("its header holds no objects")
-        return cls(run_id=header["run_id"], spec=header["spec"], **fields)
+        place, progress = (json.loads(header[name]) for name in ("place", "progress"))
+        if not (isinstance(place, dict) and all(isinstance(value, str) for value in place.values())):
+            raise ValueError("its place is no object of texts")
+        if not (isinstance(progress, dict) and type(progress.get("iteration")) is int):
+            raise ValueError("its progress has no iteration")
+        if not 0 <= progress["iteration"] < 2**63:
+            raise ValueError("its iteration is out of range")
+        return cls(run_id=header["run_id"], spec=header["spec"], place=place, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,8 @@ class Checkpoint:
             "place": json.dumps(self.header.place),
             "progress": json.dumps(self.header.progress),
         }
-        header["sha256"] = _sha256(header, self.tensors)
-        write_atomically(path, save(self.tensors, metadata=header))
+        content = save(self.tensors, metadata=header | {"sha256": NO_DIGEST})
+        write_atomically(path, seal(content, _DIGEST.search(content)))
 
     @classmethod
     def read(cls, path: Path, run_id: str) -> Checkpoint:
@@ -97,17 +104,17 @@ class Checkpoint:
         """
         with _naming(path):
             content = path.read_bytes()  # at once: another process may replace the file meanwhile
-            stored, tensors = _metadata(io.BytesIO(content)), load(content)
-            header = CheckpointHeader._of(path, stored)
+            header = CheckpointHeader._of(path, _metadata(io.BytesIO(content)))
             if header.run_id != run_id:
                 raise CheckpointError(
                     f"{path}: belongs to run {header.run_id}, not to {run_id}; remove it to start the run afresh"
                 )
-            if stored.pop("sha256") != _sha256(stored, tensors):
+            place = _DIGEST.search(content)
+            if place is None or not is_sealed(content, place):
                 raise CheckpointError(
                     f"{path}: damaged, its digest differs; remove it to start the run afresh"
                 )
-            return cls(header, tensors)
+            return cls(header, load(content))
 
 
 def _metadata(file: BinaryIO) -> dict[str, str]:
@@ -115,7 +122,7 @@ def _metadata(file: BinaryIO) -> dict[str, str]:
     size = int.from_bytes(file.read(8), "little")
     if size > MAX_HEADER_BYTES:
         raise ValueError("its header is too large")
-    metadata = json.loads(file.read(size))["__metadata__"]
+    metadata = json.loads(file.read(size)).get("__metadata__", {})
     if not all(isinstance(value, str) for value in metadata.values()):
         raise ValueError("its header holds no texts")
     return dict(metadata)
@@ -126,18 +133,8 @@ def _naming(path: Path) -> Iterator[None]:
     """What is wrong with a file becomes a `CheckpointError` that names it."""
     try:
         yield
-    except (OSError, SafetensorError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, *_OF_BROKEN_JSON) as error:
         raise CheckpointError(f"{path}: broken ({error}); remove it to start the run afresh") from error
-
-
-def _sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """Digest of what a checkpoint holds, so that a run never goes on from damaged weights."""
-    digest = hashlib.sha256(json.dumps(sorted(header.items())).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor_bytes(tensor))
-    return digest.hexdigest()
 
 
 def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from pydantic import StringConstraints, TypeAdapter, ValidationError
 from torch import Tensor
 
 from harness.config import RunSpec
 from harness.data import ImageSet
-from harness.errors import CompanyError, InterruptedRunError
+from harness.errors import CheckpointError, CompanyError, InterruptedRunError
 from harness.models.cost import num_macs, num_parameters
 from harness.training.batches import DeviceImages
 from harness.training.checkpoint import Checkpoint, CheckpointHeader
@@ -30,7 +31,7 @@ from harness.training.digest import extend_trajectory, weights_sha256
 from harness.training.evaluation import Evaluation
 from harness.training.trainer import Engine, Trainer
 
-__all__ = ["Keeping", "Listener", "Outcome", "Turns", "train", "train_in_turns"]
+__all__ = ["Adopted", "Keeping", "Listener", "Outcome", "Turns", "train", "train_in_turns"]
 
 NUM_WARMUP_ITERATIONS = 10
 """After every start of the process; they count towards no throughput."""
@@ -71,6 +72,17 @@ class Keeping:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Adopted:
+    """That a run went on from the checkpoint of another although something had changed that decides its bits."""
+
+    run_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]+$")]
+    """The other one."""
+    iteration: int
+    differences: dict[str, list[Any]]
+    """Name -> then and now; see `harness.execution.resumption`."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a run that reached its end leaves."""
 
@@ -92,8 +104,7 @@ class Outcome:
     trajectory_sha256: str
     resumed_at: list[int]
     """Iterations at which the run was taken up again."""
-    resumed_from: list[dict[str, Any]]
-    """Runs whose checkpoint it went on from although something had changed; see `harness.execution.resumption`."""
+    resumed_from: list[Adopted]
     engine: Engine
     engine_note: str | None
     """Why it is not the fastest one that the device has."""
@@ -114,8 +125,11 @@ class _Progress:
     timed_images: int = 0
     timed_seconds: float = 0.0
     resumed_at: list[int] = field(default_factory=list)
-    resumed_from: list[dict[str, Any]] = field(default_factory=list)
+    resumed_from: list[Adopted] = field(default_factory=list)
     epochs: list[dict[str, Any]] = field(default_factory=list)
+
+
+_PROGRESS = TypeAdapter(_Progress)
 
 
 def train(
@@ -327,7 +341,7 @@ class _Run:
             run_id=self.keeping.run_id,
             spec=self.spec.model_dump_json(),
             place=dict(self.keeping.place),
-            progress=vars(self.progress),
+            progress=asdict(self.progress),
         )
         Checkpoint(header, self.trainer.state()).write(self.keeping.checkpoint)
         self._last_checkpoint = time.perf_counter()
@@ -336,7 +350,13 @@ class _Run:
     def _resume(self) -> None:
         stored = Checkpoint.read(self.keeping.checkpoint, self.keeping.run_id)
         self.trainer.restore(stored.tensors)
-        self.progress = _Progress(**stored.header.progress)
+        try:
+            self.progress = _PROGRESS.validate_python(stored.header.progress)
+        except ValidationError as error:
+            raise CheckpointError(
+                f"{self.keeping.checkpoint}: broken (its progress has {error.error_count()} values of wrong types); "
+                "remove it to start the run afresh"
+            ) from error
         self.progress.resumed_at.append(self.progress.iteration)
 
     def _outcome(self, status: str, evaluation: Evaluation | None) -> Outcome:

@@ -246,7 +246,7 @@ def test_one_that_a_process_is_at_is_passed_over(ask, stopped, plan, store):
     [
         lambda content: b"no checkpoint",
         lambda content: content[:50],
-        lambda content: content.replace(b'"format":"4"', b'"format":"3"'),
+        lambda content: content.replace(b'"format":"5"', b'"format":"3"'),
         lambda content: content.replace(b'\\"iteration\\": 4', b'\\"iteratiom\\": 4'),
         lambda content: content.replace(b'\\"iteration\\": 4', b'\\"iteration\\": []'),
         lambda content: content.replace(b'"spec":"{', b'"spec":"['),

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from harness.config import Sgd
+from harness.config import RunSpec, Sgd
 from harness.errors import HarnessError, InterruptedRunError, RecordError, UsageError
 from harness.execution import verification
 from harness.execution.job import Ended, EpochEnded, Started
@@ -170,6 +170,12 @@ def with_other_logit(table):
     logits[7] = np.nextafter(logits[7], np.float32(np.inf))
     rows[300]["logits"] = logits.tolist()
     return pa.Table.from_pylist(rows[::-1], schema=KINDS["predictions"])
+
+
+def asking_for(spec):
+    """Columns of a record of that request."""
+    spec = RunSpec.model_validate_json(json.dumps(spec))
+    return {"spec": spec.model_dump_json(), "spec_sha256": spec.sha256}
 
 
 def first(row):
@@ -342,7 +348,7 @@ def test_a_run_that_diverges_where_the_record_does_not_differs(store, repeat, st
     [run] = store.read("runs")[0].to_pylist()
     spec = json.loads(run["spec"])
     spec["recipe"]["optimizer"]["learning_rate"] = 1e30
-    rewrite(store, {"spec": json.dumps(spec)})
+    rewrite(store, asking_for(spec))
     row = repeat(store)
     assert not row["identical"]
     # after one epoch it has diverged; that its learning rate is another is seen first
@@ -362,7 +368,7 @@ def test_a_repetition_that_is_interrupted_has_no_result(store, repeat):
     spec = json.loads(run["spec"])
     spec["iterations"] = spec["recipe"]["iterations"] = 100_000
     spec["recipe"]["batch_size"] = 1  # 2,048 mini-batches an epoch
-    rewrite(store, {"spec": json.dumps(spec)})
+    rewrite(store, asking_for(spec))
 
     def interrupt(_job, event):
         if isinstance(event, Started):
@@ -376,6 +382,25 @@ def test_a_repetition_that_is_interrupted_has_no_result(store, repeat):
 def test_epochs_that_a_run_does_not_have_are_refused(store, repeat, num_epochs):
     with pytest.raises(UsageError, match=f"has 3 epochs; verify 1 to so many, not {num_epochs}$"):
         repeat(store, num_epochs=num_epochs)
+
+
+def test_a_run_that_went_on_after_a_change_is_refused(store):
+    rewrite(store, {"resumed_from": ['{"run_id": "other"}']})
+    with pytest.raises(UsageError, match=r"went on after something had changed \(column resumed_from\)"):
+        find_recorded(store, run_id(store))
+
+
+@pytest.mark.parametrize("spec", ["", "[]", '{"model": "resnet20"}', "[" * 100_000])
+def test_a_record_without_a_request_is_refused(store, spec):
+    rewrite(store, {"spec": spec})
+    with pytest.raises(RecordError, match="its column spec holds no request for a run"):
+        find_recorded(store, run_id(store))
+
+
+def test_a_record_that_hides_another_network_is_refused(store):
+    rewrite(store, {"model": "resnet20"})
+    with pytest.raises(RecordError, match="asks for another run than its other columns say"):
+        find_recorded(store, run_id(store))
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="there it may be")

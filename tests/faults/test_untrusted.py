@@ -55,14 +55,19 @@ from harness.training.checkpoint import FORMAT, Checkpoint, CheckpointHeader
 
 MEBI = 2**20
 CPU = torch.device("cpu")
-LONGEST_LINE = 4000
-"""Characters; the names of all models make one of three thousand."""
+LONGEST_LINE = 12_000
+"""Characters; what a stranger wrote, if it has 5,000, may stand in it twice."""
 
 
-def is_clear(message, longest=LONGEST_LINE):
+def is_clear(message):
     """Whether it is one line, of things that can be seen."""
     shown = message.encode("utf-8", "backslashreplace").decode()  # as standard error shows it
-    return bool(shown.strip()) and shown.isprintable() and len(shown) <= longest and "Traceback" not in shown
+    return (
+        bool(shown.strip())
+        and shown.isprintable()
+        and len(shown) <= LONGEST_LINE
+        and "Traceback" not in shown
+    )
 
 
 class TooLongError(BaseException):
@@ -730,15 +735,28 @@ _scalars = st.one_of(
     st.booleans(),
     _texts,
     st.datetimes(),
-    st.sampled_from(
-        ["", ".toml", "a\0b.toml", "../x.toml", "[/bold]", "\x1b[2J", "sgd", "channel", 0, -1, 2**63, 1e308]
-    ),
+    st.sampled_from(["sgd", "adam", "cosine", "linear", "channel", "epoch"]),
 )
 _values = st.recursive(
     _scalars,
     lambda parts: st.lists(parts, max_size=4) | st.dictionaries(_texts, parts, max_size=4),
     max_leaves=6,
 )
+
+
+def like(value):
+    """Values of the type of another, which is what a reader looks at last."""
+    if isinstance(value, bool):
+        return st.booleans()
+    if isinstance(value, int):
+        return st.integers() | st.integers(min_value=2**62, max_value=2**65) | st.just(10**400)
+    if isinstance(value, float):
+        return st.floats() | st.sampled_from([1e308, 5e-324, 0.0, 1.0])
+    if isinstance(value, str):
+        return _texts | st.sampled_from(
+            ["", ".toml", "a\0b.toml", "../x.toml", "[/bold]", "\x1b[2J", "a" * 5000]
+        )
+    return _values
 
 
 def tables_of(content):
@@ -758,7 +776,7 @@ def changed(draw, sound):
         keys = list(table) if isinstance(table, dict) else list(range(len(table)))
         key, how = draw(st.sampled_from(keys)), draw(st.sampled_from(["replace", "replace", "remove", "add"]))
         if how == "replace":
-            table[key] = draw(_values)
+            table[key] = draw(like(table[key]) | like(table[key]) | _values)
         elif how == "remove" and len(content) > 1:
             del table[key]
         elif isinstance(table, dict):
@@ -852,7 +870,7 @@ def planning(folder, often):
         return None
 
     @often
-    @given(malformed(recipe))
+    @given(malformed(recipe) | malformed(shipped("recipes", "short")))
     def plan_recipe(content):
         recipe_file.write_bytes(content)
         complaint = plan()
@@ -945,16 +963,15 @@ MEANT_TO_BREAK = {
 
 
 @pytest.mark.parametrize(("old", "new"), MEANT_TO_BREAK.values(), ids=MEANT_TO_BREAK)
-def test_a_recipe_that_is_meant_to_break_its_reader_is_wrong_usage(harness, tmp_path, old, new):
+def test_a_recipe_that_is_meant_to_break_its_reader_is_wrong_usage(harness, empty_folder, old, new):
     text = document(shipped("recipes", "paper"))
     assert text.count(old) == 1
-    path = put(tmp_path / "mine.toml", text.replace(old, new).encode())
-    words = ("run", "--model", "resnet20", "--recipe", path, "--device", "cpu", "--data", "synthetic")
+    experiment = write_of_others(empty_folder)
+    put(empty_folder / "recipe.toml", text.replace(old, new).encode())
     with at_most(20):
-        code, out, err = harness(*words, "--results", tmp_path / "results")
+        code, out, err = harness("plan", experiment, "--device", "cpu", "--data", "synthetic")
     assert (code, out) == (2, "")
     assert is_clear(err.removesuffix("\n"))
-    assert list(tmp_path.iterdir()) == [path]
 
 
 # no operating system lets a NUL into an argument or a variable; a file can hold one
@@ -1021,7 +1038,7 @@ def complaints(harness, words, codes, monkeypatch=None, variable=None):
             wrong[name] = f"{type(error).__name__}: {str(error)[:100]!r}"
             continue
         complaint = err.removesuffix("\n")
-        if code not in codes or out or not is_clear(complaint, LONGEST_LINE + 3 * len(value)):
+        if code not in codes or out or not is_clear(complaint):
             wrong[name] = f"exit code {code}, out {out[:100]!r}, err {err[:300]!r}"
     return "".join(f"\n{name}: {what}" for name, what in wrong.items())
 
@@ -1037,7 +1054,7 @@ def test_a_very_long_name_of_a_network_is_planned_or_wrong_usage(harness, empty_
     words = ("plan", "smoke", f"--models=numpy:{'a' * 5000}")
     code, _, err = harness(*words)
     assert code in {0, 2}
-    assert code == 0 or is_clear(err.removesuffix("\n"), 20_000)
+    assert code == 0 or is_clear(err.removesuffix("\n"))
     put(empty_folder / "results" / "runs" / "run-1.parquet", b"something is recorded already")
     assert harness(*words).code == code
 
@@ -1129,7 +1146,7 @@ def test_a_hostile_path_in_an_experiment_is_wrong_usage_in_a_line(harness, empty
     path = write_of_others(empty_folder, recipe=recipe)
     code, out, err = harness("plan", path, "--device", "cpu", "--data", "synthetic")
     assert (code, out) == (2, "")
-    assert is_clear(err.removesuffix("\n"), LONGEST_LINE + 3 * len(recipe))
+    assert is_clear(err.removesuffix("\n"))
 
 
 NAMES_OF_RECIPES = ["../../../evil", "[/bold]", CLEARING, "a" * 5000, "/evil", "a\0b", "a\nb", "\u202e"]

@@ -1,6 +1,6 @@
 import math
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from harness.training.checkpoint import Checkpoint
 from harness.training.device import configure
 from harness.training.digest import extend_trajectory
 from harness.training.initialization import build_model
-from harness.training.loop import Keeping, train
+from harness.training.loop import Adopted, Keeping, train
 from harness.training.seeding import image_stream
 
 NOT_TIMES = ("seconds", "images_per_second")
@@ -222,13 +222,30 @@ def test_checkpoint_says_what_was_asked_and_where(run, make_spec):
 
 
 def test_what_a_checkpoint_says_of_runs_before_comes_into_the_outcome(run, make_spec):
-    spec, note = make_spec(), {"run_id": "run-0", "iteration": 2, "differences": {"threads": ["2", "1"]}}
+    spec, note = make_spec(), Adopted(run_id="run-0", iteration=2, differences={"threads": ["2", "1"]})
     stored = run.interrupt(spec, 3)
-    header = replace(stored.header, progress=stored.header.progress | {"resumed_from": [note]})
+    header = replace(stored.header, progress=stored.header.progress | {"resumed_from": [asdict(note)]})
     Checkpoint(header, stored.tensors).write(run.checkpoint)
     run.interrupt(spec, 5)
     outcome = run(spec)
     assert (outcome.resumed_from, outcome.resumed_at) == ([note], [3, 5])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resumed_from": [{"run_id": "../../precious", "iteration": 1, "differences": {}}]},
+        {"epochs": 3},
+        {"seconds": "long"},
+    ],
+)
+def test_a_checkpoint_whose_progress_is_none_is_refused(run, make_spec, changes):
+    spec = make_spec()
+    stored = run.interrupt(spec, 3)
+    header = replace(stored.header, progress=stored.header.progress | changes)
+    Checkpoint(header, stored.tensors).write(run.checkpoint)
+    with pytest.raises(CheckpointError, match=r"1 values of wrong types\); remove it"):
+        run(spec)
 
 
 def test_run_whose_checkpoint_cannot_be_written_says_so(run, make_spec, ear):
