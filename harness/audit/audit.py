@@ -93,7 +93,9 @@ def load_state(content: bytes, name: str) -> dict[str, Tensor]:
             f"{name}: is no file of weights, or would execute code when loaded ({_first_line(error)}); it is not loaded"
         ) from error
     state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in state.items()
+    ):
         raise ModelError(f"{name}: holds no state_dict; name a file that does")
     return {key.removeprefix("module."): tensor for key, tensor in state.items()}  # DataParallel's prefix
 

@@ -10,6 +10,7 @@ Layout of the cache folder::
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,15 +26,30 @@ from harness.data.fetch import fetch
 from harness.data.imageset import IMAGE_SHAPE, ImageSet, UInt8Array
 from harness.data.progress import Progress
 from harness.data.sources import Source
-from harness.errors import DataError
+from harness.errors import DataError, printable
 
 __all__ = ["Cache", "cache_folder"]
 
 
 def cache_folder() -> Path:
-    """The folder of the cache: ``HARNESS_DATA_DIR`` where set, else the user's cache folder of this system."""
+    """The folder of the cache: ``HARNESS_DATA_DIR`` where set, else the user's cache folder of this system.
+
+    Raises:
+        DataError: ``HARNESS_DATA_DIR`` can be no folder.
+    """
     if chosen := os.environ.get("HARNESS_DATA_DIR"):
-        return Path(chosen).expanduser()
+        try:
+            folder = Path(chosen).expanduser()
+            folder.joinpath("downloads").lstat()
+        except FileNotFoundError:
+            pass  # made when something is fetched
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DataError(
+                f"HARNESS_DATA_DIR: {printable(chosen)} cannot be used ({reason}); "
+                "set it to a folder with 500 MB of room"
+            ) from error
+        return folder
     import platformdirs
 
     return platformdirs.user_cache_path("resnet-repro-harness", appauthor=False)
@@ -76,7 +92,7 @@ class Cache:
                     self._renew(sources, progress)
             except OSError as error:
                 raise DataError(
-                    f"the cache {self.root} cannot be written ({error.strerror or error}); "
+                    f"the cache {printable(self.root)} cannot be written ({error.strerror or error}); "
                     "set HARNESS_DATA_DIR to a folder with 500 MB of room"
                 ) from error
             arrays, reports = self._check()
@@ -89,7 +105,7 @@ class Cache:
             DataError: there is no copy.
         """
         if not self.folder.is_dir():
-            raise DataError(f"no CIFAR-10 in {self.root}; get it with `harness data fetch`")
+            raise DataError(f"no CIFAR-10 in {printable(self.root)}; get it with `harness data fetch`")
         return self._check()[1]
 
     def _check(self) -> tuple[dict[str, UInt8Array | None], list[BatchReport]]:
@@ -104,7 +120,7 @@ class Cache:
         mapped = {name: array for name, array in arrays.items() if array is not None}
         if not _all_ok(reports) or len(mapped) != len(arrays):
             raise DataError(
-                f"{self.folder} is damaged again ({_damage(reports)}) right after it was written; check the disk, "
+                f"{printable(self.folder)} is damaged again ({_damage(reports)}) right after it was written; check the disk, "
                 "or set HARNESS_DATA_DIR to a folder on another one"
             )
         return ImageSet(name="cifar10", sha256=self.table.sha256, **mapped)
@@ -116,7 +132,7 @@ class Cache:
             if _all_ok(reports):
                 return
             progress.message(
-                f"the CIFAR-10 in {self.folder} is damaged ({_damage(reports)}); fetching it again"
+                f"the CIFAR-10 in {printable(self.folder)} is damaged ({_damage(reports)}); fetching it again"
             )
             shutil.rmtree(self.folder)
         downloads = self.root / "downloads"
@@ -147,7 +163,9 @@ class Cache:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            progress.message(f"another process is fetching CIFAR-10 into {self.root}; waiting for it")
+            progress.message(
+                f"another process is fetching CIFAR-10 into {printable(self.root)}; waiting for it"
+            )
             lock.acquire()
         try:
             yield
@@ -156,15 +174,21 @@ class Cache:
 
 
 def _map_array(path: Path, shape: tuple[int, ...]) -> UInt8Array | None:
-    """The array in a file, mapped read-only; None where the file does not hold such an array."""
+    """The array in a file, mapped read-only; None where the file does not hold such an array.
+
+    Its header is compared with the one that `numpy.save` writes, and never parsed.
+    """
+    expected = io.BytesIO()
+    layout = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(expected, layout)
+    header = expected.getvalue()
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        with path.open("rb") as file:
+            if file.read(len(header)) != header:
+                return None
+            return np.memmap(file, np.uint8, "r", len(header), shape)
+    except (OSError, ValueError):
         return None
-    if array.dtype != np.uint8 or array.shape != shape or not array.flags.c_contiguous:
-        return None
-    mapped: UInt8Array = array
-    return mapped
 
 
 def _all_ok(reports: Sequence[BatchReport]) -> bool:

@@ -14,9 +14,9 @@ import numpy as np
 from harness.data.digests import DigestTable, sha256_hex
 from harness.data.imageset import CLASSES, IMAGE_SHAPE, PIXELS_PER_IMAGE, UInt8Array
 from harness.data.progress import Progress
-from harness.errors import DigestError, SourceError
+from harness.errors import DigestError, SourceError, printable
 
-__all__ = ["Block", "canonicalise", "check_labels", "to_planes"]
+__all__ = ["Block", "canonicalise", "check_labels", "shown", "to_planes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,16 @@ def check_labels(labels: object) -> UInt8Array:
         raise SourceError(f"the labels are a {type(labels).__name__}; a list of integers is needed")
     for label in labels:
         if not isinstance(label, int) or label not in known:
-            raise SourceError(f"a label is {label!r:.40}; labels are integers from 0 to {known[-1]}")
+            raise SourceError(f"a label is {shown(label)}; labels are integers from 0 to {known[-1]}")
     return np.array(labels, np.uint8)
+
+
+def shown(value: object) -> str:
+    """A value of a source for a message: a short one itself, else its type, since a repr can take for ever."""
+    if isinstance(value, str | bytes):
+        return printable(repr(value[:40]))
+    is_short = value is None or (isinstance(value, int | float) and abs(value) < 2**63)
+    return repr(value) if is_short else f"something of type {type(value).__name__}"
 
 
 def to_planes(images: UInt8Array) -> UInt8Array:

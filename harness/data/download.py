@@ -12,7 +12,7 @@ from harness import __version__
 from harness.data.part_file import PartFile
 from harness.data.progress import Progress
 from harness.data.rate import RateGuard, SlowSourceError
-from harness.errors import SourceError
+from harness.errors import SourceError, printable
 
 if TYPE_CHECKING:
     import requests
@@ -76,7 +76,7 @@ def download(
             furthest = max(furthest, part.num_bytes)
             if cuts == _MAX_CUTS:
                 raise
-        except requests.RequestException as error:
+        except (requests.RequestException, ValueError) as error:  # ValueError: of urllib3, about the URL
             raise SourceError(_explain(error)) from error
         else:
             part.finish()
@@ -152,7 +152,8 @@ def _accept(response: requests.Response, part: PartFile) -> tuple[int, int | Non
     if response.status_code in (206, 416):
         part.drop()
         raise _CutError("the server does not resume where the last transfer stopped")
-    raise SourceError(f"answers {response.status_code} {response.reason} to {response.url.split('?')[0]}")
+    url = printable(response.url.split("?")[0])
+    raise SourceError(f"answers {response.status_code} {printable(response.reason)} to {url}")
 
 
 def _check_size(num_bytes: int) -> int:
@@ -163,7 +164,7 @@ def _check_size(num_bytes: int) -> int:
     return num_bytes
 
 
-def _explain(error: requests.RequestException) -> str:
+def _explain(error: Exception) -> str:
     """A few words for what `requests` says at length."""
     import requests
 
@@ -173,7 +174,7 @@ def _explain(error: requests.RequestException) -> str:
         return f"does not answer (nothing for {_READ_TIMEOUT_S} s)"
     if isinstance(error, requests.ConnectionError):
         return f"cannot be reached ({_root_cause(error)})"
-    return f"fails ({type(error).__name__}: {error})"
+    return f"fails ({type(error).__name__}: {printable(error)})"
 
 
 def _root_cause(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, BinaryIO, cast
 
-from harness.errors import SourceError
+from harness.errors import SourceError, printable
 
 __all__ = ["MAX_MEMBER_BYTES", "is_archive", "iter_archive", "iter_folder"]
 
@@ -24,6 +24,9 @@ _MAX_ARCHIVE_BYTES = 512 * 2**20
 """Most that an archive may unpack to; the official one has 186 MB."""
 
 _MAX_MEMBERS = 1000
+
+_MAX_HEADER_BYTES = 2**15
+"""Most that an archive may have between two files, long names and all, and what is read ahead."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _TAR_MAGIC_OFFSET = 257
@@ -79,20 +82,27 @@ def iter_archive(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, byt
             compressed = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
             unpacked = gzip.GzipFile(fileobj=raw) if compressed else raw
-            # The limit stands below tarfile, since a header alone can ask tarfile for any amount of memory.
+            # The limits stand below tarfile, since a header alone can ask tarfile for any amount of memory.
             # "r|" reads strictly forward, so the archive is decompressed once.
-            limited = cast("IO[bytes]", _LimitedReader(cast("BinaryIO", unpacked), _MAX_ARCHIVE_BYTES))
-            with tarfile.open(fileobj=limited, mode="r|") as archive:
-                yield from _iter_members(archive, wanted)
-    except (tarfile.TarError, zlib.error, EOFError, OSError) as error:
-        raise SourceError(f"{path.name} is damaged or cut short ({error})") from error
+            limited = _LimitedReader(cast("BinaryIO", unpacked), _MAX_ARCHIVE_BYTES)
+            with tarfile.open(fileobj=cast("IO[bytes]", limited), mode="r|") as archive:
+                yield from _iter_members(archive, limited, wanted)
+    except (tarfile.TarError, zlib.error, EOFError, OSError, ValueError) as error:
+        # ValueError: of tarfile, about nonsense in a header
+        raise SourceError(f"{printable(path.name)} is damaged or cut short ({printable(error)})") from error
 
 
-def _iter_members(archive: tarfile.TarFile, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    for count, member in enumerate(archive):
+def _iter_members(
+    archive: tarfile.TarFile, reader: _LimitedReader, wanted: Collection[str]
+) -> Iterator[tuple[str, bytes]]:
+    for count, member in enumerate(iter(archive.next, None)):
         if count >= _MAX_MEMBERS:
             raise SourceError(f"the archive has more than {_MAX_MEMBERS} members; no copy of CIFAR-10 has")
+        if member.issparse():
+            raise SourceError(f"{printable(member.name)} is a sparse file; no copy of CIFAR-10 has one")
         _check_size(member.name, member.size)
+        reader.expect(member.size if member.isreg() else 0)
+        archive.members.clear()  # type: ignore[attr-defined]  # all that were, each with its headers
         name = PurePosixPath(member.name).name
         file = archive.extractfile(member) if name in wanted and member.isreg() else None
         if file is not None:
@@ -102,20 +112,30 @@ def _iter_members(archive: tarfile.TarFile, wanted: Collection[str]) -> Iterator
 def _check_size(name: str, size: int) -> None:
     if size > MAX_MEMBER_BYTES:
         raise SourceError(
-            f"{name} has {size / 2**20:,.0f} MiB; no file of CIFAR-10 has more than {MAX_MEMBER_BYTES // 2**20} MiB"
+            f"{printable(name)} has {size >> 20:,} MiB; no file of CIFAR-10 has more than {MAX_MEMBER_BYTES >> 20} MiB"
         )
 
 
 class _LimitedReader:
-    """A readable that refuses to deliver more than so many bytes in all."""
+    """A readable that refuses to deliver more than so many bytes in all, or before the next member."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
         self._file = file
         self._left = limit
+        self.expect(0)
+
+    def expect(self, num_bytes: int) -> None:
+        """The content of a member comes, and the headers of the next."""
+        self._left_of_member = num_bytes + _MAX_HEADER_BYTES
 
     def read(self, size: int) -> bytes:
         content = self._file.read(size)
         self._left -= len(content)
+        self._left_of_member -= len(content)
+        if self._left_of_member < 0:
+            raise SourceError(
+                f"the archive has a header of more than {_MAX_HEADER_BYTES >> 10} KiB; no copy of CIFAR-10 has"
+            )
         if self._left < 0:
             raise SourceError(
                 f"the archive unpacks to more than {_MAX_ARCHIVE_BYTES // 2**20} MiB; no copy of CIFAR-10 does"

@@ -32,6 +32,7 @@ ACCEPTED_PATHS = (
 """What a local path may be, for messages and help texts."""
 
 _LABEL_FILES = ("train_lables.json", "test_lables.json")  # the package's own spelling
+_MAX_LABELS_BYTES = 2**20  # the larger has 50,000 digits, with what is between them
 _SUBFOLDERS = ("", "cifar-10-batches-py", "package", "plain_text")
 
 
@@ -52,6 +53,8 @@ def read_blocks(path: Path, table: DigestTable) -> Iterator[Block]:
     try:
         if path.is_dir():
             return _read_folder(path, wanted, table)
+        if path.exists() and not path.is_file():
+            raise _unrecognised("neither a file nor a folder")  # a pipe would be waited for
         with path.open("rb") as file:
             magic = file.read(len(PARQUET_MAGIC))
         if magic == PARQUET_MAGIC:
@@ -135,6 +138,10 @@ def _png_block(name: str, content: bytes, labels: UInt8Array) -> Block:
 
 
 def _read_labels(name: str, content: bytes, num_labels: int) -> UInt8Array:
+    if len(content) > _MAX_LABELS_BYTES:
+        raise SourceError(
+            f"{name} has {len(content)} bytes; no labels of CIFAR-10 have over {_MAX_LABELS_BYTES}"
+        )
     try:
         labels = check_labels(json.loads(content))
     except (ValueError, RecursionError) as error:

@@ -16,7 +16,7 @@ from harness.data.parquet import PARQUET_FILES
 from harness.data.progress import Progress
 from harness.data.rate import RateGuard
 from harness.data.readers import ACCEPTED_PATHS
-from harness.errors import UsageError
+from harness.errors import UsageError, printable
 
 __all__ = ["SOURCE_NAMES", "HttpSource", "LocalSource", "Source", "remote_sources", "resolve_sources"]
 
@@ -99,7 +99,7 @@ class LocalSource:
     @property
     def name(self) -> str:
         """The path."""
-        return str(self.path)
+        return printable(self.path)
 
     def obtain(self, downloads: Path, progress: Progress, *, patient: bool) -> Path:  # noqa: ARG002 - the protocol's
         """The path itself."""
@@ -149,8 +149,12 @@ def resolve_sources(source: str | os.PathLike[str] = "auto") -> Sequence[Source]
     named = [remote for remote in remote_sources() if remote.name == source]
     if named:
         return named
-    path = Path(source).expanduser()
-    if not path.exists():
+    try:
+        path = Path(source).expanduser()
+        is_there = path.exists()
+    except (OSError, RuntimeError):  # a name that is too long, or the home of nobody
+        is_there = False
+    if not is_there:
         raise UsageError(
             f"{origin}{os.fspath(source)!r} is neither a source ({', '.join(('auto', *SOURCE_NAMES))}) nor a path that "
             f"exists; a path may be: {'; '.join(ACCEPTED_PATHS)}"

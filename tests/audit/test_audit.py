@@ -108,6 +108,7 @@ def test_changed_bytes_are_refused_before_they_are_read(publish, clone, images, 
         (b"no weights here", "no file of weights"),
         (saved([1, 2]), "holds no state_dict"),
         (saved({"state_dict": {"conv1.weight": "text"}}), "holds no state_dict"),
+        (saved({0: torch.zeros(1)}), "holds no state_dict"),
         (saved({"state_dict": {"conv1.weight": torch.zeros(1)}}), "does not fit the model"),
     ],
 )

@@ -75,6 +75,17 @@ DAMAGES = {
 }
 
 
+def test_every_byte_of_a_header_is_looked_at(cache, sources, progress):
+    cache.load(sources, progress)
+    path = cache.folder / "test_labels.npy"
+    content = path.read_bytes()
+    for place in range(content.index(b"\n") + 1):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert not cache.verify()[-1].ok
+    path.write_bytes(content)
+    assert cache.verify()[-1].ok
+
+
 @pytest.mark.parametrize("file", ["train_images", "test_labels"])
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_copy_is_told_of_and_replaced(cache, sources, progress, file, damage):
@@ -189,6 +200,16 @@ def test_the_cache_is_where_the_environment_says(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("HARNESS_DATA_DIR", "~/data")
     assert cache_folder() == tmp_path / "data"
+
+
+@pytest.mark.parametrize("folder", ["a" * 5000, "~nobody-has-this-name/data", "file/data"])
+def test_what_can_be_no_folder_is_named(monkeypatch, tmp_path, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("HARNESS_DATA_DIR", folder)
+    with pytest.raises(DataError, match=r"^HARNESS_DATA_DIR: .* cannot be used .*; set it to") as caught:
+        cache_folder()
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the place is the system's")

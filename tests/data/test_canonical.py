@@ -64,3 +64,17 @@ def test_labels_become_bytes():
 def test_labels_must_be_a_list_of_classes(labels):
     with pytest.raises(SourceError, match="label"):
         check_labels(labels)
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [(10, "10"), (-1.5, "-1.5"), ("x\n", r"'x\\n'"), ([[]], "something of type list"), (None, "None")],
+)
+def test_a_wrong_label_is_shown_where_it_is_short(label, text):
+    with pytest.raises(SourceError, match=f"^a label is {text}; labels are"):
+        check_labels([0, label])
+
+
+def test_a_label_of_very_many_digits_is_not_shown():
+    with pytest.raises(SourceError, match="a label is something of type int"):
+        check_labels([10**5000])

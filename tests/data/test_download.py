@@ -193,6 +193,12 @@ def test_an_impossible_address_is_reported(target, progress):
         download("hub.local/file.bin", target, description="file", progress=progress)
 
 
+def test_an_address_with_a_name_that_is_too_long_is_reported(target, progress):
+    with pytest.raises(SourceError, match=r"fails .*Failed to parse") as caught:
+        download(f"http://{'a' * 5000}/file.bin", target, description="file", progress=progress)
+    assert len(str(caught.value)) < 400
+
+
 def test_a_full_disk_is_no_fault_of_the_source(fetch, tmp_path):
     part_of(tmp_path / "file.bin").mkdir()  # cannot be written, as a stand-in
     with pytest.raises(OSError, match=r"file\.bin\.part"):

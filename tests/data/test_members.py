@@ -49,15 +49,60 @@ def test_a_large_member_is_refused_by_its_header(tmp_path):
         list(iter_archive(path, {"data_batch_1"}))
 
 
-def test_a_header_cannot_ask_for_more_than_the_archive_may_have(tmp_path, monkeypatch):
-    # tarfile reads an extended header whole, before any member is seen
-    monkeypatch.setattr(members, "_MAX_ARCHIVE_BYTES", 2**16)
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_cannot_ask_for_much(tmp_path, write_tar, kind):
+    # tarfile reads such a header whole, before any member is seen
     header = tarfile.TarInfo("x")
-    header.type, header.size = tarfile.XHDTYPE, 2**32
+    header.type, header.size = kind, 2**32
+    member = write_tar(tmp_path / "b.tar", {"data_batch_1": bytes(2**16)}, "w").read_bytes()[: 2**16 + 512]
     path = tmp_path / "a.tgz"
-    path.write_bytes(gzip.compress(header.tobuf() + bytes(2**20)))
+    path.write_bytes(gzip.compress(member + header.tobuf(tarfile.GNU_FORMAT) + bytes(2**20)))
+    found = iter_archive(path, {"data_batch_1"})
+    assert len(next(found)[1]) == 2**16
+    with pytest.raises(SourceError, match="a header of more than 32 KiB"):
+        next(found)
+
+
+def test_an_archive_cannot_unpack_to_much(tmp_path, write_tar, monkeypatch):
+    monkeypatch.setattr(members, "_MAX_ARCHIVE_BYTES", 2**16)
+    path = write_tar(tmp_path / "a.tgz", {"readme.html": bytes(2**17)})
     with pytest.raises(SourceError, match="unpacks to more than"):
         list(iter_archive(path, {"data_batch_1"}))
+
+
+SPARSE = {"GNU.sparse.map": "0,512", "GNU.sparse.size": "512"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [(SPARSE, "is a sparse file"), (SPARSE | {"GNU.sparse.map": "x"}, "is damaged or cut short")],
+)
+def test_sparse_files_are_refused(tmp_path, fields, complaint):
+    member = tarfile.TarInfo("data_batch_1")
+    member.pax_headers = fields
+    path = tmp_path / "a.tgz"
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.PAX_FORMAT) + bytes(1024)))
+    with pytest.raises(SourceError, match=complaint):
+        list(iter_archive(path, {"data_batch_1"}))
+
+
+def test_headers_upon_headers_are_refused(tmp_path):
+    header = tarfile.TarInfo("x")
+    header.type = tarfile.GNUTYPE_LONGNAME
+    path = tmp_path / "a.tgz"
+    path.write_bytes(gzip.compress(header.tobuf() * 20_000))
+    with pytest.raises(SourceError, match="a header of more than 32 KiB"):
+        list(iter_archive(path, {"data_batch_1"}))
+
+
+def test_a_member_s_name_does_nothing_to_the_terminal(tmp_path):
+    member = tarfile.TarInfo("\n\x1b[2J")
+    member.size = MAX_MEMBER_BYTES + 1
+    path = tmp_path / "a.tgz"
+    path.write_bytes(gzip.compress(member.tobuf()))
+    with pytest.raises(SourceError) as caught:
+        list(iter_archive(path, {"data_batch_1"}))
+    assert str(caught.value).isprintable()
 
 
 def test_an_archive_of_very_many_members_is_refused(tmp_path, write_tar):

@@ -30,8 +30,13 @@ def test_too_many_rows_are_refused_before_any_is_read(fakes, tmp_path):
 
 @pytest.mark.parametrize("column", [[b"png"] * 20, [None] * 20, [{"bytes": None}] * 20, [{"path": "x"}] * 20])
 def test_images_must_be_structs_with_bytes(fakes, tmp_path, column):
-    with pytest.raises(SourceError, match="rows 0 to 19: no column img with the bytes of a PNG"):
+    with pytest.raises(SourceError, match=r"a\.parquet.* no column img with the bytes of a PNG"):
         blocks(fakes, tmp_path / "a.parquet", img=column, label=[0] * 20)
+
+
+def test_rows_that_unpack_to_more_than_images_are_refused_unread(fakes, tmp_path):
+    with pytest.raises(SourceError, match="unpacks to more than 8192 bytes per row"):
+        blocks(fakes, tmp_path / "a.parquet", img=[{"bytes": bytes(2**20)}] * 20, label=[0] * 20)
 
 
 def test_there_must_be_a_column_of_images(fakes, tmp_path):

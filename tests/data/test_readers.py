@@ -1,6 +1,7 @@
 """Every accepted form, from files to canonical arrays."""
 
 import json
+import os
 import tarfile
 
 import numpy as np
@@ -120,6 +121,7 @@ def test_an_archive_is_recognised_whatever_its_name(fakes, tmp_path, read):
     ("make", "found"),
     [
         (lambda path: path.mkdir(), "a folder with none of the files"),
+        (os.mkfifo, "neither a file nor a folder"),
         (lambda path: path.write_text("<html>please log in</html>"), "neither a tar archive nor parquet"),
         (lambda path: path.write_bytes(b""), "neither a tar archive nor parquet"),
         (lambda path: tarfile.open(path, "w").close(), "neither a tar archive nor parquet"),  # all zeros
@@ -131,6 +133,13 @@ def test_a_path_that_holds_nothing_says_what_is_accepted(tmp_path, read, make, f
     with pytest.raises(SourceError, match=found) as raised:
         read(tmp_path / "source")
     assert all(accepted in str(raised.value) for accepted in ACCEPTED_PATHS)
+
+
+def test_a_file_of_labels_that_is_far_too_large_is_refused_unread(fakes, tmp_path, read):
+    path = fakes.write_npm_folder(tmp_path / "source")
+    (path / "train_lables.json").write_bytes(b"[" + b"[]," * 2**19 + b"[]]")
+    with pytest.raises(SourceError, match=r"train_lables\.json has 1572868 bytes"):
+        read(path)
 
 
 def test_a_file_that_cannot_be_read_is_a_failed_source(tmp_path, read):

@@ -82,3 +82,13 @@ def test_one_file_is_given_as_itself(tmp_path, host, progress):
     assert source.obtain(tmp_path, progress, patient=False) == tmp_path / "one" / "a"
     source.discard(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["a" * 5000, "a\0b", "~nobody-has-this-name/cifar"])
+def test_what_can_be_no_path_is_none(path):
+    with pytest.raises(UsageError, match="is neither a source"):
+        resolve_sources(path)
+
+
+def test_a_path_does_nothing_to_the_terminal(tmp_path):
+    assert LocalSource(tmp_path / "a\n\x1b[2J").name == f"{tmp_path}/a\\n\\x1b[2J"

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from harness.data import unpickle
 from harness.data.unpickle import unpickle_batch
 from harness.errors import DataError, SourceError
 
@@ -144,6 +145,43 @@ def test_a_pickle_cannot_alter_the_stand_ins():
     content = b"\x80\x02cnumpy\ndtype\nN}X\x08\x00\x00\x00__call__K\x01s\x86b."
     with pytest.raises(SourceError, match="AttributeError"):
         unpickle_batch(content)
+
+
+def test_the_encoder_encodes_no_more_than_there_is():
+    content = b"\x80\x02c_codecs\nencode\nq\0X\x64\0\0\0" + b"o" * 100 + b"q\x01X\x06\0\0\0latin1q\x02"
+    with pytest.raises(SourceError, match="encodes more text than it has"):
+        unpickle_batch(content + 9 * b"h\0h\x01h\x02\x86R" + b".")
+    # BUILD with (None, {"_left": 2**30}) would set it on whatever lets itself be altered
+    built = b"h\0N}X\x05\0\0\0_leftJ\0\0\0@s\x86b0"
+    with pytest.raises(SourceError, match="encodes more text than it has"):
+        unpickle_batch(content + built + 9 * b"h\0h\x01h\x02\x86R" + b".")
+
+
+@pytest.mark.parametrize("frame", [b"", b"\x95" + struct.pack("<Q", 10_001)], ids=["", "framed"])
+def test_a_pickle_of_very_many_operations_is_refused(monkeypatch, frame):
+    monkeypatch.setattr(unpickle, "_MAX_READS", 1000)
+    with pytest.raises(SourceError, match="more than 1,000 reads"):
+        unpickle_batch(b"\x80\x04" + frame + b"](" + b"]" * 10_000 + b"e.")
+
+
+@pytest.mark.parametrize("key", [200_000 * b"\x85", 60 * b"2\x86"], ids=["deep", "shared"])
+def test_tuples_within_tuples_are_not_hashed(key):
+    with pytest.raises(SourceError, match="TypeError: unhashable"):
+        unpickle_batch(b"\x80\x02})" + key + b"Ns.")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"\x80\x05\x96" + struct.pack("<Q", 2**40) + b".", "holds a bytearray"),
+        (b"\x80\x02Nr\xff\xff\xff\x0f.", "holds a NoneType"),
+        (b"\x80\x02c" + b"o" * 10_000 + b"\nsystem\n.", r"asks for o+\.\.\., which"),
+    ],
+)
+def test_what_asks_for_much_is_refused_shortly(content, complaint):
+    with pytest.raises(SourceError, match=complaint) as caught:
+        unpickle_batch(content)
+    assert len(str(caught.value)) < 400
 
 
 @settings(deadline=None)
