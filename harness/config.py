@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.errors import ConfigError, UnknownNameError
+from harness.errors import ConfigError, UnknownNameError, printable
 
 __all__ = [
     "Adam",
@@ -41,6 +41,11 @@ __all__ = [
 ]
 
 NUM_TRAIN_IMAGES = 50_000
+MAX_EPOCHS = 1_000_000
+"""Of any recipe: more would be no length that a run can have."""
+MAX_ITERATIONS = MAX_EPOCHS * NUM_TRAIN_IMAGES
+MAX_NAME = 100
+"""Characters of a name, which becomes part of names of files."""
 _Loaded = TypeVar("_Loaded", "Recipe", "Experiment")
 
 
@@ -63,7 +68,9 @@ class _Model(BaseModel):
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(gt=0)]
+Epochs = Annotated[float, Field(gt=0, le=MAX_EPOCHS)]
+Count = Annotated[int, Field(gt=0, le=MAX_ITERATIONS)]
+Name = Annotated[str, Field(max_length=MAX_NAME)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 ChannelTriple = Annotated[tuple[_Finite, _Finite, _Finite], Field(strict=False)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -176,13 +183,13 @@ stays what it was."""
 class Recipe(_Model):
     """A training protocol."""
 
-    name: str
+    name: Name
     summary: str
     """One sentence for people."""
     source: str
     """Where the protocol is stated, and in what we depart from it."""
     batch_size: Annotated[int, Field(gt=0, le=NUM_TRAIN_IMAGES)]
-    epochs: Positive | None = None
+    epochs: Epochs | None = None
     """Length in passes over the training set; or else ``iterations``."""
     iterations: Count | None = None
     """Length in mini-batches; or else ``epochs``."""
@@ -211,7 +218,7 @@ class Recipe(_Model):
         per_pass = num_train_images / self.batch_size
         if self.last_batch == "keep":
             per_pass = math.ceil(per_pass)
-        return math.ceil(round(self.epochs * per_pass, 9))
+        return max(1, math.ceil(round(self.epochs * per_pass, 9)))
 
     def protocol(self) -> dict[str, Any]:
         """The part that decides the numbers: everything but the texts and the length."""
@@ -280,7 +287,7 @@ class Group(_Model):
     models: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
     recipe: str
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1, strict=False)]
-    epochs: Positive | None = None
+    epochs: Epochs | None = None
     """Shortens the recipe, in passes over the training set."""
     iterations: Count | None = None
     """Shortens the recipe, in mini-batches."""
@@ -297,7 +304,7 @@ class Group(_Model):
 class Experiment(_Model):
     """A question, as a set of runs."""
 
-    name: str
+    name: Name
     summary: str
     """One sentence for people."""
     precision: _PrecisionName
@@ -357,11 +364,12 @@ def _shipped(folder: str) -> list[str]:
 def _load(kind: type[_Loaded], noun: str, name_or_path: str) -> _Loaded:
     if name_or_path.endswith(".toml"):
         path = Path(name_or_path)
-        shown, name = str(path), path.stem
+        shown, name = printable(path), path.stem
         try:
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{shown}: cannot be read: {error}") from error
+        except (OSError, ValueError) as error:  # ValueError: no UTF-8, or NUL in the path
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ConfigError(f"{shown}: cannot be read: {reason}") from error
     else:
         folder, name = f"{noun}s", name_or_path
         if name not in _shipped(folder):
@@ -370,8 +378,8 @@ def _load(kind: type[_Loaded], noun: str, name_or_path: str) -> _Loaded:
         text = resources.files("harness").joinpath(shown).read_text(encoding="utf-8")
     try:
         content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{shown}: not TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: an integer of thousands of digits too
+        raise ConfigError(f"{shown}: not TOML: {printable(error)}") from error
     try:
         return kind.model_validate({"name": name, **content})
     except ValidationError as error:
@@ -395,8 +403,16 @@ def _one_line(shown: str, error: ValidationError) -> str:
         for before, part in zip((None, *first["loc"]), first["loc"], strict=False)
         if part not in _KINDS.get(str(before), ())
     ]
-    key = ".".join(str(part).encode("unicode_escape").decode() for part in parts) or "(whole file)"
-    problem = _REMEDIES.get(first["type"], first["msg"].removeprefix("Value error, "))
-    value = "" if first["type"] in {"missing", "value_error"} else f" = {first['input']!r}"
+    key = printable(".".join(map(str, parts))) or "(whole file)"
+    problem = printable(_REMEDIES.get(first["type"], first["msg"].removeprefix("Value error, ")), 500)
+    value = "" if first["type"] in {"missing", "value_error"} else f" = {_literal(first['input'])}"
     more = f" (and {len(others)} more)" if others else ""
     return f"{shown}: {key}{value}: {problem}{more}"
+
+
+def _literal(value: object) -> str:
+    """A value of a file as Python writes it, or else its type."""
+    try:
+        return printable(repr(value))
+    except (ValueError, RecursionError):  # an integer of thousands of digits, tables within tables
+        return f"({type(value).__name__})"

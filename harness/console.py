@@ -1,4 +1,8 @@
-"""What people see: plans, summaries and lists on stdout, everything else on stderr."""
+"""What people see: plans, summaries and lists on stdout, everything else on stderr.
+
+Texts of others are among it, so no text is markup, and none does anything to a terminal. What is to have a style is a
+`rich.text.Text`.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,19 @@ import json
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
 
 from harness.analysis.paired import PairedDifference, precision_differences
 from harness.analysis.summary import Group, Spread, count_repeated, summarize
+from harness.errors import printable
 
 if TYPE_CHECKING:
     from harness.data import ImageSet
@@ -44,8 +51,28 @@ PIPE_WIDTH = 240
 """Columns of text that goes to no terminal: wide enough for every table."""
 
 
+class _Console(Console):
+    """Shows what does not print as its escape, whatever it stands in; rich would let most of it pass."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Before rich lays it out: what does not print has no width."""
+        return super().render_str(_printable_lines(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """After it, where it was a `rich.text.Text`."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(_printable_lines(text), style)
+
+
+def _printable_lines(text: str) -> str:
+    if text.isprintable():  # nearly all are
+        return text
+    return "\n".join(printable(line, limit=sys.maxsize) for line in text.split("\n"))
+
+
 def _console(*, to_stderr: bool) -> Console:
-    console = Console(stderr=to_stderr, highlight=False, soft_wrap=True)
+    console = _Console(stderr=to_stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console.width = PIPE_WIDTH
     return console
@@ -57,7 +84,7 @@ stderr = _console(to_stderr=True)
 
 def say(text: str) -> None:
     """A line on stderr, as it is."""
-    stderr.print(text, markup=False)
+    stderr.print(text)
 
 
 def print_json(**kinds: object) -> None:
@@ -105,7 +132,7 @@ def load_images(data: str) -> ImageSet:
 def announce(session: Session) -> None:
     """Say what will be done, where, and how long it will take; and what will be skipped."""
     experiment, threads = session.experiment, session.num_threads
-    stderr.print(f"[bold]{experiment.name}[/]: {experiment.summary}")
+    stderr.print(Text.assemble((experiment.name, "bold"), f": {experiment.summary}"))
     if session.chosen_by_device:
         has_cuda = session.device.type == "cuda"
         stderr.print(
@@ -118,7 +145,7 @@ def announce(session: Session) -> None:
     )
     for run in session.planned:
         if run.note:
-            stderr.print(f"{run.spec.label}: {run.note}{'' if run.to_do else '; skipped'}", markup=False)
+            stderr.print(f"{run.spec.label}: {run.note}{'' if run.to_do else '; skipped'}")
 
 
 def print_plan(session: Session) -> None:

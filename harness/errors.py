@@ -14,7 +14,8 @@
     ├── CompanyError                  a run cannot be trained beside others in one process; it is trained alone
     └── InterruptedRunError           exit code 130: a run was told to stop, and left a checkpoint
 
-Messages name what is wrong, the value found, and the remedy.
+Messages name what is wrong, the value found, and the remedy. What others wrote, a path or a value of a file, stands
+in them as `printable` shows it.
 """
 
 from __future__ import annotations
@@ -36,13 +37,31 @@ __all__ = [
     "StorageError",
     "UnknownNameError",
     "UsageError",
+    "printable",
 ]
+
+_MAX_MESSAGE = 10_000
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """A text of others as one line that does nothing to a terminal.
+
+    What does not print is escaped as `repr` does it, and what is longer than ``limit`` characters is cut.
+    """
+    start = str(text)[: limit + 1]
+    line = "".join(char if char.isprintable() else repr(char)[1:-1] for char in start)
+    return line if len(line) <= limit else f"{line[: limit - 3]}..."
 
 
 class HarnessError(Exception):
     """Base of all errors meant for the person at the keyboard."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, safe for a terminal whatever is quoted in it; line breaks stay."""
+        lines = super().__str__()[:_MAX_MESSAGE].split("\n")
+        return "\n".join(printable(line, _MAX_MESSAGE) for line in lines)
 
 
 class UsageError(HarnessError):
@@ -68,7 +87,7 @@ class UnknownNameError(UsageError):
         names = list(known)
         close = difflib.get_close_matches(name, names, n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
-        super().__init__(f"no {kind} named {name!r}; {hint}")
+        super().__init__(f"no {kind} named {printable(repr(name))}; {hint}")
 
 
 class DataError(HarnessError):

@@ -8,6 +8,7 @@ from time import monotonic
 from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from harness.console import duration, stderr
 from harness.execution.job import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
@@ -35,9 +36,9 @@ def observe_runs(planned: Sequence[PlannedRun], num_lanes: int) -> Iterator[RunO
     clock = _Clock(planned, num_lanes)
     if stderr.is_terminal:
         with Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}"),
+            TextColumn("{task.fields[state]}", markup=False),
             console=stderr,
             refresh_per_second=4,
             transient=True,
@@ -59,7 +60,7 @@ def observe_steps() -> Iterator[StepObserver]:
         return f"{what}: {done}/{total}{left}"
 
     if stderr.is_terminal:
-        columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+        columns = (BarColumn(bar_width=24), TextColumn("{task.description}", markup=False))
         with Progress(*columns, console=stderr, refresh_per_second=4, transient=True) as progress:
             task = progress.add_task("")
 
@@ -74,7 +75,7 @@ def observe_steps() -> Iterator[StepObserver]:
             text, is_new = state(what, done, total), done == 0
             if is_new or monotonic() - last_line > SECONDS_BETWEEN_LINES:
                 last_line = monotonic()
-                stderr.print(text, markup=False)
+                stderr.print(text)
 
         yield print_line
 
@@ -184,9 +185,9 @@ class _Bars:
 def _print_words(label: str, event: Event, clock: _Clock) -> None:
     """What people are told in a line of its own: how a run ended, and what is special about it."""
     if isinstance(event, Noted):
-        stderr.print(f"{label}: {event.text}", markup=False)
+        stderr.print(f"{label}: {event.text}")
     elif isinstance(event, PutBack):
-        stderr.print(f"{label}: will be trained alone: {event.reason}", markup=False)
+        stderr.print(f"{label}: will be trained alone: {event.reason}")
     elif isinstance(event, Ended):
         _print_end(label, event, clock)
 
@@ -194,15 +195,15 @@ def _print_words(label: str, event: Event, clock: _Clock) -> None:
 def _print_end(label: str, event: Ended, clock: _Clock) -> None:
     count = f"{clock.num_ended}/{clock.num_runs}"
     if event.traceback:
-        stderr.print(event.traceback, style="dim", markup=False)
+        stderr.print(event.traceback, style="dim")
+    style = {"completed": "green", "interrupted": "yellow", "busy": "yellow"}.get(event.status, "red")
     if event.status == "completed":
-        stderr.print(f"{label}: [green]completed[/] ({count}), test accuracy {event.test_accuracy:.2%}")
+        rest = f" ({count}), test accuracy {event.test_accuracy:.2%}"
     elif event.status == "interrupted":
-        stderr.print(f"{label}: [yellow]interrupted[/]; what it had done is kept")
+        rest = "; what it had done is kept"
     else:
-        style = "yellow" if event.status == "busy" else "red"
-        stderr.print(f"{label}: [{style}]{event.status}[/] ({count}): ", end="")
-        stderr.print(event.reason, markup=False)
+        rest = f" ({count}): {event.reason}"
+    stderr.print(Text.assemble(f"{label}: ", (event.status, style), rest))
 
 
 def _results(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rich.markup import escape
+from rich.text import Text
 
 from harness.analysis.profiles import CellChange, CellComparison, joules_per_run
 from harness.analysis.timing import Comparison, summarize_timing
@@ -77,7 +77,7 @@ def print_identities(rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_row(*(value(row) for value in columns.values()))
     stdout.print(table)
     for number, deviation in enumerate(deviations, start=1):
-        stdout.print(f"[{number}] {deviation}", markup=False)
+        stdout.print(f"[{number}] {deviation}")
     stdout.print(
         "function: = that of the paper's network named there, given the same weights: bit for bit, or but for rounding "
         "(largest relative difference in float64); != another."
@@ -91,7 +91,7 @@ def _function(row: Mapping[str, Any], deviations: Sequence[str]) -> str:
         "identical": f"= {row['counterpart']}, bit for bit",
         "equal": f"= {row['counterpart']} ({difference:.0e})",
         "permuted": f"= {row['counterpart']}, permuted ({difference:.0e})",
-        "different": f"!= {row['counterpart']} \\[{_number(row['first_deviation'], deviations)}]",
+        "different": f"!= {row['counterpart']} [{_number(row['first_deviation'], deviations)}]",
     }[row["equivalence"]]
 
 
@@ -111,7 +111,7 @@ def print_audits(rows: Sequence[Mapping[str, Any]]) -> None:
             row["model"],
             claimed,
             measured,
-            "as claimed" if claimed == measured else "[red]NOT as claimed[/]",
+            "as claimed" if claimed == measured else Text("NOT as claimed", "red"),
             f"{100 * row['counterpart_accuracy']:.2f} ({row['counterpart']})",
             f"{row['num_predictions_differing']} of {row['num_images']:,}",
         )
@@ -132,7 +132,7 @@ def print_benchmarks(rows: Sequence[Mapping[str, Any]]) -> None:
         for row in members:
             median = statistics.median(row["round_seconds"])
             table.add_row(
-                escape(row["name"]),
+                row["name"],
                 *(
                     seconds_for_people(value)
                     for value in (median, min(row["round_seconds"]), max(row["round_seconds"]))
@@ -203,7 +203,7 @@ def print_profiles(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if row["status"] == "failed":
             cell = f"{row['model']} {row['mode']} {row['batch_size']} {row['precision']}"
-            stdout.print(f"{cell}: failed: {row['reason']}", markup=False)
+            stdout.print(f"{cell}: failed: {row['reason']}")
     busy = {row["session_id"]: row["others_share"] for row in measured if row["busy"]}
     several = len({row["session_id"] for row in measured}) > 1
     for session, share in busy.items():
@@ -232,7 +232,7 @@ def print_operators(rows: Sequence[Mapping[str, Any]]) -> None:
         )
         for row in members:
             time = seconds_for_people(row["self_seconds"])
-            table.add_row(escape(row["operator"]), str(row["calls"]), time, f"{row['share']:.1%}")
+            table.add_row(row["operator"], str(row["calls"]), time, f"{row['share']:.1%}")
         stdout.print(table)
         stdout.print()
 
@@ -288,7 +288,7 @@ def print_changes(changes: Sequence[CellChange], machines: Comparison | None) ->
             seconds_for_people(change.now.median),
             _interval(change.now.low, change.now.high),
             f"{change.comparison.ratio:.3f}",
-            {"slower": "[red]slower[/]", "faster": "[green]faster[/]"}.get(change.verdict, change.verdict),
+            Text(change.verdict, {"slower": "red", "faster": "green"}.get(change.verdict, "")),
         )
     stdout.print()
     stdout.print(table)
@@ -343,15 +343,13 @@ def print_verifications(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in repeated:
         then, now = (json.loads(row[f"environment_{side}"]) for side in ("then", "now"))
         if then and not row["identical"]:
-            stdout.print(
-                f"{row['run_id']} differs; a likely cause is in its environment, then and now:", markup=False
-            )
+            stdout.print(f"{row['run_id']} differs; a likely cause is in its environment, then and now:")
             for name in then:
-                stdout.print(f"  {name}: {then[name]} -> {now[name]}", markup=False)
+                stdout.print(f"  {name}: {then[name]} -> {now[name]}")
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    return "[green]bit-identical[/]" if row["identical"] else f"[red]{_where(row)}[/]"
+def _verdict(row: Mapping[str, Any]) -> Text:
+    return Text("bit-identical", "green") if row["identical"] else Text(_where(row), "red")
 
 
 def _time_ratio(row: Mapping[str, Any]) -> str:

@@ -382,3 +382,41 @@ def test_run_survives_its_own_json(make_spec):
     again = RunSpec.model_validate_json(spec.model_dump_json())
     assert again == spec
     assert isinstance(again.recipe, Recipe)
+
+
+def test_a_length_that_rounds_to_nothing_is_one_iteration(make_recipe):
+    assert make_recipe(epochs=1e-300, iterations=None).num_iterations() == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (
+            "iterations = 1000",
+            f"iterations = {2**63}",
+            r"iterations = 9223372036854775808: .*less than or equal",
+        ),
+        ("iterations = 1000", "epochs = 1e308", r"epochs = 1e\+308: .*less than or equal to 1000000$"),
+        ("iterations = 1000", f"iterations = {'9' * 5000}", "not TOML: Exceeds the limit"),
+        ("iterations = 1000", f"iterations = {'[' * 3000}", "not TOML: maximum recursion depth"),
+        ("iterations = 1000", f"{'.'.join('a' * 3000)} = 1", r"a = \(dict\): unknown key"),
+        ('"s"', f"0x{'f' * 5000}", r"summary = \(int\): "),
+        ('"s"', f'["{"y" * 10**6}"]', r"summary = \['y{195}\.\.\.: "),
+        ('kind = "sgd"', r'kind = "\u001f"', r"Input tag '\\x1f' found"),
+        ("batch_size", f'name = "{"a" * 101}"\nbatch_size', "at most 100 characters"),
+    ],
+)
+def test_a_recipe_that_is_meant_to_break_its_reader_is_refused_in_a_line(tmp_path, old, new, complaint):
+    path = tmp_path / "mine.toml"
+    path.write_text(RECIPE.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=complaint) as caught:
+        load_recipe(str(path))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("path", ["a\0.toml", "a\n.toml", f"{'a' * 5000}.toml", "\x1b[2J.toml"])
+def test_a_path_that_no_file_has_is_refused_in_a_line(path):
+    with pytest.raises(ConfigError, match="cannot be read: ") as caught:
+        load_recipe(path)
+    assert str(caught.value).isprintable()

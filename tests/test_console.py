@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.console import duration, print_json, print_report, this_program
+from harness.console import duration, new_table, print_json, print_report, stdout, this_program
+from harness.errors import UsageError, printable
 
 
 @pytest.mark.parametrize(
@@ -122,3 +123,34 @@ def test_a_difference_that_rounds_to_nothing_has_no_sign_of_its_own(capsys, sess
     runs = [make_run(test_accuracy=0.5), make_run(test_accuracy=0.49999, precision="bf16")]
     print_report(session, runs, [])
     assert "-0.00" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("é, 图 and [/bold]", "é, 图 and [/bold]"),
+        ("\x1b[2J\0\n\u202e\udcff", r"\x1b[2J\x00\n\u202e\udcff"),
+        ("a" * 200, "a" * 200),
+        ("a" * 201, "a" * 197 + "..."),
+    ],
+)
+def test_texts_of_others_are_one_printable_line(text, shown):
+    assert printable(text) == shown
+
+
+def test_an_error_keeps_its_lines_and_nothing_else_that_does_not_print():
+    assert str(UsageError("one\n\x1b[2Jtwo")) == "one\n\\x1b[2Jtwo"
+    assert len(str(UsageError("a" * 10**6))) == 10_000
+
+
+def test_texts_of_others_are_no_markup_and_do_nothing_to_the_terminal(capsys):
+    stdout.print("[bold]a[/bold] [/] :smile: \x1b[2J\udcff")
+    table = new_table("[/]", title="[/bold]\x07")
+    table.add_row("[link=x]\x1ba[/link]")
+    stdout.print(table)
+    assert [line.rstrip() for line in capsys.readouterr().out.splitlines()] == [
+        r"[bold]a[/bold] [/] :smile: \x1b[2J\udcff",
+        r"[/bold]\x07",
+        "[/]",
+        r"[link=x]\x1ba[/link]",
+    ]

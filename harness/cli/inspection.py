@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from harness.cli.options import DEFAULT_RESULTS, Json, Results, Upstream
-from harness.errors import RecordError, UnknownNameError
+from harness.errors import RecordError, UnknownNameError, printable
 
 __all__ = ["data_app", "models_app", "results_app"]
 
@@ -39,6 +39,8 @@ def data_verify(*, as_json: Json = False) -> None:
     """Check every batch of the cached copy against its published digest."""
     from dataclasses import asdict
 
+    from rich.text import Text
+
     from harness.console import new_table, print_json, stdout
     from harness.data import verify
 
@@ -50,7 +52,7 @@ def data_verify(*, as_json: Json = False) -> None:
         for report in reports:
             table.add_row(
                 report.name,
-                *("ok" if ok else "[red]DIFFER[/]" for ok in (report.pixels_match, report.labels_match)),
+                *("ok" if ok else Text("DIFFER", "red") for ok in (report.pixels_match, report.labels_match)),
             )
         stdout.print(table)
     if not all(report.pixels_match and report.labels_match for report in reports):
@@ -94,7 +96,7 @@ def models_list(*, as_json: Json = False) -> None:
         table.add_row(*row)
     stdout.print(table)
     for number, note in enumerate(notes, start=1):
-        stdout.print(f"[{number}] {note}", markup=False)
+        stdout.print(f"[{number}] {note}")
 
 
 def _text(value: object) -> str:
@@ -120,10 +122,10 @@ def models_fetch(
     failures = 0
     for file in files:
         try:
-            stdout.print(f"{file.repository} at {file.commit}: {fetch(file)}", markup=False)
+            stdout.print(f"{file.repository} at {file.commit}: {fetch(file)}")
         except ModelError as error:
             failures += 1
-            stderr.print(str(error), markup=False)
+            stderr.print(str(error))
     if failures:
         raise ModelError(f"{failures} of {len(files)} files cannot be had; each is named above")
 
@@ -198,7 +200,7 @@ def results_import_benchmarks(
 
     rows = read_report(report)
     if not rows:
-        raise RecordError(f"{report}: holds no benchmarks; nothing was measured")
+        raise RecordError(f"{printable(report)}: holds no benchmarks; nothing was measured")
     Store(results).write("benchmarks", *rows)
     print_benchmarks(rows)
 
@@ -211,10 +213,10 @@ def results_check(*, results: Results = DEFAULT_RESULTS) -> None:
 
     num_sound, broken = Store(results).check()
     for file in broken:
-        stderr.print(f"{file.path}: {file.reason}", markup=False)
+        stderr.print(f"{file.path}: {file.reason}")
     stdout.print(f"{num_sound} files are sound, {len(broken)} are not.")
     if broken:
-        raise RecordError(f"{len(broken)} broken files in {results}/; each is named above")
+        raise RecordError(f"{len(broken)} broken files in {printable(results)}/; each is named above")
 
 
 @results_app.command("merge")
@@ -234,13 +236,12 @@ def results_merge(
     for folder in folders:
         merger = merge(Store(results), Store(folder))
         for file in merger.broken:
-            stderr.print(f"passed over {file.path}: {file.reason}", markup=False)
+            stderr.print(f"passed over {file.path}: {file.reason}")
         for conflict in merger.conflicts:
-            stderr.print(f"left {conflict.path}: {conflict.reason}", markup=False)
+            stderr.print(f"left {conflict.path}: {conflict.reason}")
         stdout.print(
             f"{folder}: {len(merger.taken)} taken, {merger.num_here} were here, "
             f"{len(merger.conflicts)} in conflict, {len(merger.broken)} broken",
-            markup=False,
         )
         num_problems += len(merger.broken) + len(merger.conflicts)
     if num_problems:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from harness.errors import UsageError
+from harness.errors import UsageError, printable
 
 __all__ = [
     "DEFAULT_CHECKPOINT_SECONDS",
@@ -31,6 +31,7 @@ __all__ = [
     "Threads",
     "Upstream",
     "Workers",
+    "is_integer",
     "names",
     "numbers",
 ]
@@ -45,19 +46,24 @@ MAX_RUNS_AT_ONCE = 32
 """Torch has so many CUDA streams; beyond, runs would share one."""
 
 
+def is_integer(text: str, greatest: int) -> bool:
+    """Whether it is an integer from 0 to the greatest one; Python reads none of thousands of digits."""
+    return text.isdecimal() and len(text) <= len(str(greatest)) and int(text) <= greatest
+
+
 def numbers(text: str) -> list[int]:
     """``"0,2,5-7"`` -> [0, 2, 5, 6, 7]."""
     listed: list[int] = []
     for part in text.split(","):
         ends = [end.strip() for end in part.split("-")]
-        if len(ends) > 2 or not all(end.isdecimal() and int(end) <= MAX_SEED for end in ends):
+        if len(ends) > 2 or not all(is_integer(end, MAX_SEED) for end in ends):
             raise UsageError(
-                f"--seeds {text!r}: seeds are integers from 0 to 2**63 - 1; write e.g. 0,1,2 or 0-4"
+                f"--seeds {printable(repr(text))}: seeds are integers from 0 to 2**63 - 1; write e.g. 0,1,2 or 0-4"
             )
         seeds = range(int(ends[0]), int(ends[-1]) + 1)
         if not 0 < len(seeds) <= MAX_SEEDS:
             raise UsageError(
-                f"--seeds {text!r}: {part!r} is not a range of 1 to {MAX_SEEDS:,} seeds; write e.g. 0-4"
+                f"--seeds {printable(repr(text))}: {part!r} is not a range of 1 to {MAX_SEEDS:,} seeds; write e.g. 0-4"
             )
         listed += seeds
     return list(dict.fromkeys(listed))
@@ -69,11 +75,27 @@ def names(text: str) -> list[str]:
 
 
 def _existing_data(text: str) -> str:
-    if text not in {"cifar10", "synthetic"} and not Path(text).expanduser().exists():
+    try:
+        exists = text in {"cifar10", "synthetic"} or Path(text).expanduser().exists()
+    except (OSError, RuntimeError):  # a name longer than any file's, the home of nobody
+        exists = False
+    if not exists:
         raise UsageError(
-            f"--data {text!r}: neither cifar10, nor synthetic, nor a folder or archive that exists"
+            f"--data {printable(repr(text))}: neither cifar10, nor synthetic, nor a folder or archive that exists"
         )
     return text
+
+
+def _folder(path: Path | None) -> Path | None:
+    """A folder that is there, or could be made."""
+    try:
+        if path is not None:
+            path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise UsageError(f"{printable(path)}: {error.strerror}; name another folder") from error
+    return path
 
 
 Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the experiment's, e.g. 0,1,2 or 0-4.")]
@@ -83,7 +105,7 @@ PrecisionName = Annotated[
     str | None, typer.Option(help="fp32, tf32, bf16, or auto: bf16 where the hardware has it, else fp32.")
 ]
 Iterations = Annotated[int | None, typer.Option(min=1, help="Shorten every run to so many mini-batches.")]
-Results = Annotated[Path, typer.Option(help="Folder of the records.", file_okay=False)]
+Results = Annotated[Path, typer.Option(help="Folder of the records.", file_okay=False, callback=_folder)]
 Data = Annotated[
     str,
     typer.Option(
@@ -115,7 +137,8 @@ Threads = Annotated[
 Upstream = Annotated[
     Path | None,
     typer.Option(
-        help="Folder with clones of repositories, as OWNER/NAME or NAME, used in place of fetching."
+        help="Folder with clones of repositories, as OWNER/NAME or NAME, used in place of fetching.",
+        callback=_folder,
     ),
 ]
 CheckpointSeconds = Annotated[float, typer.Option(min=0, help="Time between two checkpoints of a run.")]

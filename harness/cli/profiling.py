@@ -18,9 +18,10 @@ from harness.cli.options import (
     Json,
     Results,
     Upstream,
+    is_integer,
     names,
 )
-from harness.errors import ModelError, UnknownNameError, UsageError
+from harness.errors import ModelError, UnknownNameError, UsageError, printable
 
 if TYPE_CHECKING:
     from harness.analysis.profiles import CellChange, CellComparison
@@ -214,7 +215,9 @@ def _precisions(text: str | None, device: Any, *, many: bool) -> list[Precision]
 
     if text is not None:
         if not names(text):
-            raise UsageError(f"--precisions {text!r}: there is none in it; write e.g. fp32,bf16")
+            raise UsageError(
+                f"--precisions {printable(repr(text))}: there is none in it; write e.g. fp32,bf16"
+            )
         return list(dict.fromkeys(resolve_precision(name, device) for name in names(text)))
     if many:
         return [resolve_precision("auto", device)]
@@ -228,7 +231,9 @@ def _modes(text: str) -> list[Mode]:
         if name not in known:
             raise UnknownNameError("mode", name, known)
     if not names(text):
-        raise UsageError(f"--modes {text!r}: there is none in it; write train, infer, or train,infer")
+        raise UsageError(
+            f"--modes {printable(repr(text))}: there is none in it; write train, infer, or train,infer"
+        )
     return [mode for mode in known if mode in names(text)]
 
 
@@ -236,9 +241,9 @@ def _sizes(text: str | None) -> list[int] | None:
     if text is None:
         return None
     parts = names(text)
-    if not parts or not all(part.isdecimal() and 0 < int(part) <= MAX_BATCH_SIZE for part in parts):
+    if not parts or not all(is_integer(part, MAX_BATCH_SIZE) and int(part) for part in parts):
         raise UsageError(
-            f"--batch-sizes {text!r}: sizes are integers from 1 to {MAX_BATCH_SIZE:,}; write e.g. 1,128"
+            f"--batch-sizes {printable(repr(text))}: sizes are integers from 1 to {MAX_BATCH_SIZE:,}; write e.g. 1,128"
         )
     return list(dict.fromkeys(map(int, parts)))
 
@@ -255,6 +260,6 @@ def _earlier(against: str, store: Any) -> list[dict[str, Any]]:
     chosen = [row for row in rows if row["session_id"] == wanted]
     if not chosen:
         raise UsageError(
-            f"--against {against!r}: no such session in {store.root}; there is {', '.join(sessions) or 'none'}"
+            f"--against {printable(repr(against))}: no such session in {printable(store.root)}; there is {', '.join(sessions) or 'none'}"
         )
     return chosen

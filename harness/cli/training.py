@@ -205,8 +205,8 @@ def _execute(
             observer=observer,
         )
     if execution.signal_number is not None:
-        stderr.print("Stopped. What was done is kept; this goes on from there:", markup=False)
-        stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}", markup=False)
+        stderr.print("Stopped. What was done is kept; this goes on from there:")
+        stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}")
         raise typer.Exit(128 + execution.signal_number)
     _report(session, as_json=as_json)
     if len(jobs) < num_jobs or any(end.status in {"failed", "diverged"} for end in execution.ended.values()):

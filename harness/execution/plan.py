@@ -139,11 +139,15 @@ _GPU_BYTES_PER_RUN = 3e9
 def run_id(spec: RunSpec, environment: Environment) -> str:
     """Name of a run: what it is, and digests of what was asked and of where it ran.
 
-    It is also a file name, so anything but letters, digits, dot and hyphen in it becomes a hyphen.
+    It is also a file name, so anything but letters, digits, dot and hyphen in it becomes a hyphen, and names of
+    networks and recipes that are longer than files may have are cut.
     """
     place = environment.fingerprint(find(spec.model).origin)
-    name = f"{spec.model}-{spec.recipe.name}-s{spec.seed}-{spec.sha256[:8]}-{place[:8]}"
-    return re.sub(r"[^A-Za-z0-9.-]+", "-", name)
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{spec.model}-{spec.recipe.name}")[:_MAX_NAME]
+    return f"{name}-s{spec.seed}-{spec.sha256[:8]}-{place[:8]}"
+
+
+_MAX_NAME = 150
 
 
 def plan_runs(
@@ -168,7 +172,7 @@ def plan_runs(
             interrupted = find_interrupted(name, spec, place, store)
             if interrupted is not None:
                 state, note = "changed", str(interrupted)
-        left = 0 if state in {"completed", "diverged"} else spec.iterations - done
+        left = 0 if state in {"completed", "diverged"} else max(0, spec.iterations - done)
         seconds = left * spec.recipe.batch_size / _images_per_second(spec, environment, rates, runs_at_once)
         planned.append(
             PlannedRun(

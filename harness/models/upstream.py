@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.atomic import write_atomically
-from harness.errors import ModelError, UsageError
+from harness.errors import ModelError, UsageError, printable
 
 __all__ = ["UpstreamFile", "cache_folder", "fetch", "is_here", "load_module", "read", "use_clones_in"]
 
@@ -71,8 +71,10 @@ def use_clones_in(folder: Path) -> None:
     Raises:
         UsageError: there is no such folder.
     """
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder; name one that holds clones, as OWNER/NAME or NAME")
+    if not os.path.isdir(folder):  # noqa: PTH112 - is_dir() fails on a path that cannot be
+        raise UsageError(
+            f"{printable(folder)}: no such folder; name one that holds clones, as OWNER/NAME or NAME"
+        )
     os.environ[CLONES_VARIABLE] = str(folder.resolve())
 
 
@@ -174,7 +176,7 @@ def _in_clones(file: UpstreamFile) -> Path | None:
         return None
     owner, _, name = file.name.partition("+")
     places = [Path(given) / clone / file.path for clone in (file.name, f"{owner}/{name}", name)]
-    return next((place for place in places if place.is_file()), None)
+    return next((place for place in places if os.path.isfile(place)), None)  # noqa: PTH113 - is_file() fails on a path that cannot be
 
 
 def _in_cache(file: UpstreamFile, cache: Path | None) -> Path:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harness.errors import RecordError
+from harness.errors import RecordError, printable
 from harness.records.schema import ENVIRONMENT_COLUMNS, KINDS
 from harness.records.store import PARTS_OF_RUNS, BrokenFile, Store, read_named
 
@@ -99,7 +99,7 @@ def _conflict(kind: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]
     for column in _RESULT_OF_RUN if kind == "runs" else _lasting_columns(kind):
         for one, other in zip(ours, theirs, strict=True):
             if one[column] != other[column]:
-                return f"its {column} is {one[column]} here and {other[column]} there"
+                return f"its {column} is {printable(one[column])} here and {printable(other[column])} there"
     return None
 
 

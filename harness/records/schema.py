@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harness.errors import RecordError
+from harness.errors import RecordError, printable
 
 __all__ = ["ENVIRONMENT_COLUMNS", "KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
@@ -335,14 +335,14 @@ def to_table(kind: str, rows: Sequence[dict[str, Any]]) -> pa.Table:
         if row.keys() != set(schema.names):
             lacking, surplus = set(schema.names) - row.keys(), row.keys() - set(schema.names)
             raise RecordError(
-                f"record of kind {kind!r}: lacks {sorted(lacking)}, has unknown {sorted(surplus)}"
+                f"record of kind {kind!r}: lacks {sorted(lacking)}, has unknown {printable(sorted(surplus))}"
             )
         for field in schema:
             _check_type(kind, field, row[field.name])
     try:
         table = pa.Table.from_pylist(list(rows), schema=schema)
     except (pa.ArrowException, ValueError, OverflowError) as error:
-        raise RecordError(f"record of kind {kind!r}: {error}") from error
+        raise RecordError(f"record of kind {kind!r}: {printable(error)}") from error
     return conform(kind, table)
 
 
@@ -368,11 +368,13 @@ def conform(kind: str, table: pa.Table) -> pa.Table:
     """
     schema = KINDS[kind]
     if sorted(table.column_names) != sorted(schema.names):
-        raise RecordError(f"record of kind {kind!r}: has columns {table.column_names}, not {schema.names}")
+        raise RecordError(
+            f"record of kind {kind!r}: has columns {printable(table.column_names)}, not {schema.names}"
+        )
     for field in schema:
         if not field.nullable and table.column(field.name).null_count:
             raise RecordError(f"record of kind {kind!r}: column {field.name!r} must not be null")
     try:
         return table.select(schema.names).cast(schema)
     except (pa.ArrowException, ValueError) as error:
-        raise RecordError(f"record of kind {kind!r}: breaks the schema: {error}") from error
+        raise RecordError(f"record of kind {kind!r}: breaks the schema: {printable(error)}") from error

@@ -11,7 +11,6 @@ Each file holds the digest of its own bytes. What is not a record is passed over
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.atomic import leftovers, write_atomically
-from harness.errors import RecordError
+from harness.errors import RecordError, printable
 from harness.records.schema import KINDS, SCHEMA_VERSION, conform, to_table
+from harness.seal import NO_DIGEST, is_sealed, seal
 
 __all__ = ["PARTS_OF_RUNS", "BrokenFile", "Store", "read_named"]
 
@@ -41,12 +42,16 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     "predictions": {"use_dictionary": ["run_id", "label"], "use_byte_stream_split": ["logits.list.element"]},
 }
 
+_MICROSECONDS = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
+"""Since 1970, of the years 1 to 9999, which Python knows."""
+
 PARTS_OF_RUNS = ("epochs", "predictions")
 """Kinds that are written before the run that they belong to."""
 
 _KIND_KEY, _VERSION_KEY, _DIGEST_KEY = b"harness.kind", b"harness.schema_version", b"harness.sha256"
 _FIRST_VERSION_WITH_DIGEST = 5
-_NO_DIGEST = b"0" * 64
+_MAX_DIGITS = 9
+"""Of a version; Python reads no integer of thousands."""
 _DIGEST = re.compile(re.escape(_DIGEST_KEY) + rb".{2}([0-9a-f]{64})", re.DOTALL)
 """As it stands in the footer: two bytes between key and value give the type and length of the value."""
 
@@ -109,8 +114,9 @@ class Store:
         options = {"compression": "zstd", "write_page_checksum": True, **_WRITE_OPTIONS[kind]}
         with pq.ParquetWriter(buffer, table.schema, **options) as writer:
             writer.write_table(table)
-            writer.add_key_value_metadata({_DIGEST_KEY: _NO_DIGEST})
-        write_atomically(self.root / kind / f"{name}.parquet", _seal(buffer.getvalue().to_pybytes()))
+            writer.add_key_value_metadata({_DIGEST_KEY: NO_DIGEST})
+        content = buffer.getvalue().to_pybytes()
+        write_atomically(self.root / kind / f"{name}.parquet", seal(content, _find_digest(content)))
 
     def read(self, kind: str, run_ids: Sequence[str] | None = None) -> tuple[pa.Table, list[BrokenFile]]:
         """All records of a kind, or those of some runs; where a run was repeated here, ours shadow the published.
@@ -233,52 +239,54 @@ def _read_file(path: Path, kind: str) -> pa.Table:
     except OSError as error:
         raise RecordError(f"cannot be read: {error.strerror}") from error
     sealed = _find_digest(content)
-    if sealed is not None and _digest(content, sealed) != sealed[1]:
+    if sealed is not None and not is_sealed(content, sealed):
         raise RecordError("is damaged: its digest is not that of its bytes")
     try:
         # No threads: the files are small, and a thread of arrow's that lets go of Python's bytes while the
         # interpreter exits aborts the process.
         source = pa.BufferReader(content)
         table = pq.ParquetFile(source, page_checksum_verification=True).read(use_threads=False)
+        table.validate(full=True)  # text is UTF-8, and lists lie within their values
     except (OSError, pa.ArrowException, ValueError) as error:  # OSError: of arrow, about its bytes
-        raise RecordError(f"cannot be read: {str(error).splitlines()[0]}") from error
+        raise RecordError(f"cannot be read: {printable(error)}") from error
     marks = table.schema.metadata or {}
     if marks.get(_KIND_KEY) != kind.encode():
         raise RecordError(f"is no record of kind {kind!r}")
     version = marks.get(_VERSION_KEY, b"").decode(errors="replace")
     if not version.isdecimal():
-        raise RecordError(f"has no schema version, but {version!r}")
-    if int(version) > SCHEMA_VERSION:
+        raise RecordError(f"has no schema version, but {printable(repr(version))}")
+    if len(version) > _MAX_DIGITS or int(version) > SCHEMA_VERSION:
         raise RecordError(
-            f"has schema version {version}, this harness reads up to {SCHEMA_VERSION}; update the harness"
+            f"has schema version {printable(version)}, this harness reads up to {SCHEMA_VERSION}; update the harness"
         )
     if int(version) >= _FIRST_VERSION_WITH_DIGEST and sealed is None:
         raise RecordError("is damaged: it has no digest")
     if table.schema.equals(schema):  # as this version writes it; conforming takes longer than reading
-        return table.replace_schema_metadata()
-    for field in schema:
-        if field.name not in table.column_names and int(version) < SCHEMA_VERSION:
-            table = table.append_column(field, pa.nulls(len(table), field.type))
-    return conform(
-        kind, table.drop_columns([name for name in table.column_names if name not in schema.names])
-    )
+        table = table.replace_schema_metadata()
+    else:
+        for field in schema:
+            if field.name not in table.column_names and int(version) < SCHEMA_VERSION:
+                table = table.append_column(field, pa.nulls(len(table), field.type))
+        table = conform(
+            kind, table.drop_columns([name for name in table.column_names if name not in schema.names])
+        )
+    _check_times(table)
+    return table
 
 
-def _seal(content: bytes) -> bytes:
-    """The file with the digest of its bytes in it; for the digest itself zeros are digested."""
-    placeholder = _find_digest(content)
-    assert placeholder is not None
-    digest = _digest(content, placeholder)
-    return content[: placeholder.start(1)] + digest + content[placeholder.end(1) :]
+def _check_times(table: pa.Table) -> None:
+    """Refuse times that arrow can hold and Python cannot.
+
+    Raises:
+        RecordError: there is one.
+    """
+    for field in table.schema:
+        if pa.types.is_timestamp(field.type):
+            ends = pc.min_max(table.column(field.name).cast(pa.int64())).values()
+            if any(end.as_py() is not None and end.as_py() not in _MICROSECONDS for end in ends):
+                raise RecordError(f"column {field.name!r} holds a time before the year 1 or after 9999")
 
 
 def _find_digest(content: bytes) -> re.Match[bytes] | None:
     """Where the digest stands in a file: in its footer, so it is the last that looks like one."""
     return _DIGEST.search(content, max(0, content.rfind(_DIGEST_KEY)))
-
-
-def _digest(content: bytes, sealed: re.Match[bytes]) -> bytes:
-    digest = hashlib.sha256(content[: sealed.start(1)])
-    digest.update(_NO_DIGEST)
-    digest.update(content[sealed.end(1) :])
-    return digest.hexdigest().encode()

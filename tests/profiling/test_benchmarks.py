@@ -62,7 +62,12 @@ def test_the_command_imports_and_lists(report, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("content", "complaint"),
-    [("no json", "Expecting value"), ("{}", "lacks 'datetime'"), ("[]", "list indices")],
+    [
+        ("no json", "Expecting value"),
+        ("{}", "lacks 'datetime'"),
+        ("[]", "list indices"),
+        ("[" * 100_000, "recursion"),
+    ],
 )
 def test_another_file_is_refused_with_how_to_make_one(tmp_path, content, complaint):
     path = tmp_path / "report.json"
@@ -78,3 +83,29 @@ def test_benchmarks_are_not_run_unless_asked_for():
     process = subprocess.run(command, check=False, capture_output=True, text=True, cwd=HERE.parents[1])
     assert process.returncode == 5
     assert "deselected" in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"stats": {"data": []}}, "has no rounds"),
+        ({"stats": {"data": [1.0, 0.0]}}, "took no time"),
+        ({"extra_info": []}, "'list' object has no attribute"),
+    ],
+)
+def test_a_report_that_says_nonsense_is_refused(report, tmp_path, changes, complaint):
+    content = json.loads(report.read_text())
+    content["benchmarks"][0] |= changes
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecordError, match=complaint):
+        read_report(path)
+
+
+def test_the_name_of_a_machine_leads_to_no_other_folder(report, tmp_path):
+    content = json.loads(report.read_text())
+    content["machine_info"]["node"] = f"../../a\0{'b' * 300}"
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(content))
+    [row] = read_report(path)
+    assert row["session_id"].partition("-")[2] == f"..-..-a-{'b' * 92}"

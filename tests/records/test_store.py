@@ -469,3 +469,35 @@ def test_a_row_that_breaks_the_schema_leaves_the_earlier_record(store, make_row)
     with pytest.raises(RecordError, match="column 'accuracy' is double, not 'much'"):
         store.write("audits", make_row("audits") | {"accuracy": "much"})
     assert store.read("audits")[0].to_pylist() == [make_row("audits")]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "complaint"),
+    [
+        ("finished_at", pa.array([2**62]).cast(pa.timestamp("us", "UTC")), "a time before the year 1 or after 9999"),
+        ("status", pa.array([b"\xff"]).view(pa.string()), "cannot be read: "),
+    ],
+)
+def test_a_value_that_python_cannot_hold_is_named_though_the_digest_is_right(
+    store, write_kind, column, values, complaint
+):
+    write_kind("runs")
+    table, _ = store.read("runs")
+    index = table.column_names.index(column)
+    store.write_table("runs", "run-1", table.set_column(index, table.schema.field(index), values))
+    table, [broken] = store.read("runs")
+    assert len(table) == 0
+    assert complaint in broken.reason
+    assert store.local_run("run-1") is None
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "\x1b[2J" * 1000])
+def test_a_version_that_is_none_is_named_in_a_line(store, write_kind, version):
+    path = write_kind("runs")
+    table = pq.read_table(io.BytesIO(path.read_bytes()))
+    marks = table.schema.metadata | {b"harness.schema_version": version.encode()}
+    pq.write_table(table.replace_schema_metadata(marks), path)
+    [broken] = store.read("runs")[1]
+    assert "schema version" in broken.reason
+    assert broken.reason.isprintable()
+    assert len(broken.reason) < 300
