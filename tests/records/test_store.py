@@ -474,7 +474,11 @@ def test_a_row_that_breaks_the_schema_leaves_the_earlier_record(store, make_row)
 @pytest.mark.parametrize(
     ("column", "values", "complaint"),
     [
-        ("finished_at", pa.array([2**62]).cast(pa.timestamp("us", "UTC")), "a time before the year 1 or after 9999"),
+        (
+            "finished_at",
+            pa.array([2**62]).cast(pa.timestamp("us", "UTC")),
+            "a time before the year 1 or after 9999",
+        ),
         ("status", pa.array([b"\xff"]).view(pa.string()), "cannot be read: "),
     ],
 )
