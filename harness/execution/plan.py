@@ -17,7 +17,7 @@ from harness.environment import Environment
 from harness.errors import CheckpointError, UsageError
 from harness.execution.resumption import InterruptedRun, find_interrupted
 from harness.models import find
-from harness.records import Store
+from harness.records import ENDED, Store
 from harness.training.checkpoint import CheckpointHeader
 
 __all__ = [
@@ -51,7 +51,7 @@ class PlannedRun:
     @property
     def to_do(self) -> bool:
         """Whether it will be run."""
-        return self.state not in {"completed", "diverged"}
+        return self.state not in ENDED
 
 
 def select_specs(
@@ -172,7 +172,7 @@ def plan_runs(
             interrupted = find_interrupted(name, spec, place, store)
             if interrupted is not None:
                 state, note = "changed", str(interrupted)
-        left = 0 if state in {"completed", "diverged"} else max(0, spec.iterations - done)
+        left = 0 if state in ENDED else max(0, spec.iterations - done)
         seconds = left * spec.recipe.batch_size / _images_per_second(spec, environment, rates, runs_at_once)
         planned.append(
             PlannedRun(

@@ -67,8 +67,11 @@ def find_interrupted(
         The one that has come farthest; None if there is none, or a process is at it.
     """
     now = _flat(json.loads(spec.model_dump_json()))
+    same = run_id.rsplit("-", 2)[0]  # model, recipe and seed; what follows are digests of the rest
     found = []
     for path in sorted(store.checkpoints()):
+        if path.stem.rsplit("-", 2)[0] != same:  # others need not be opened
+            continue
         try:
             header = CheckpointHeader.read(path)
             then = _flat(json.loads(header.spec))

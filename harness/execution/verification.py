@@ -22,7 +22,7 @@ from harness.errors import HarnessError, InterruptedRunError, RecordError, Usage
 from harness.execution.job import Ended, EpochEnded, Event, Job
 from harness.execution.local import execute
 from harness.models import find
-from harness.records import Store
+from harness.records import ENDED, Store
 from harness.records.schema import ENVIRONMENT_COLUMNS, KINDS
 from harness.training.device import resolve_device
 
@@ -30,8 +30,6 @@ __all__ = ["Recorded", "find_recorded", "num_epochs_to_repeat", "verify"]
 
 _OF_NO_CONSEQUENCE = {"commit", "dirty", "memory_bytes", "device_memory_bytes"}
 """Columns of the environment that are not named as a likely cause: what of the code matters is in ``code_sha256``."""
-
-_ENDED = {"completed", "diverged"}
 
 
 @dataclass(frozen=True)
@@ -96,8 +94,8 @@ def find_recorded(store: Store, name: str) -> Recorded:
     rows = [table.to_pylist()[0] for table in found if table is not None]
     if not rows:
         raise RecordError(f"run {fitting[0]}: its record is broken; harness results check says how")
-    run: dict[str, Any] = next((row for row in rows if row["status"] in _ENDED), rows[0])
-    if run["status"] not in _ENDED:
+    run: dict[str, Any] = next((row for row in rows if row["status"] in ENDED), rows[0])
+    if run["status"] not in ENDED:
         raise UsageError(f"run {fitting[0]} was {run['status']}; only a run that ended can be verified")
     _check_request(run)
     if run["resumed_from"]:
@@ -176,7 +174,7 @@ def verify(
         as_wanted = (
             end is not None and end.status == "interrupted" and not to_the_end and len(epochs) == wanted
         )
-        if end is None or not (end.status in _ENDED or as_wanted):
+        if end is None or not (end.status in ENDED or as_wanted):
             raise _stopped(end)
         logits = _logits(Store(Path(folder)), run["run_id"])
     return _row(recorded, epochs, end.status, logits, here)

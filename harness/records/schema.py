@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from harness.errors import RecordError, printable
 
-__all__ = ["ENVIRONMENT_COLUMNS", "KINDS", "SCHEMA_VERSION", "conform", "to_table"]
+__all__ = ["ENDED", "ENVIRONMENT_COLUMNS", "KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
 SCHEMA_VERSION: Final = 5
 """1: the first. 2: runs have ``model_source``. 3: runs have ``engine``, ``engine_note`` and ``runs_at_once``.
@@ -22,6 +22,9 @@ SCHEMA_VERSION: Final = 5
 ``reference_seconds``; epochs have ``losses``, ``weights_sha256`` and ``state_sha256``, and so has their trajectory;
 kind ``verifications``. 5: files hold the digest of their bytes; runs have ``resumed_from``; verifications have ``knob``,
 ``knob_then``, ``knob_now``, ``first_tensor`` and the ratios of times."""
+
+ENDED: Final = frozenset({"completed", "diverged"})
+"""Statuses of runs that came to their end, and are not run again."""
 
 _text, _int, _float, _bool = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -279,9 +282,8 @@ _VERIFICATIONS = pa.schema(
         _required("complete", _bool),  # all of it
         _required("identical", _bool),  # bit for bit, as far as it was repeated
         pa.field("first_epoch", _int),  # that differs
-        pa.field(
-            "first_iteration", _int
-        ),  # mini-batch whose loss differs, from 1; null where none is known to
+        # mini-batch whose loss differs, from 1; null where none is known to
+        pa.field("first_iteration", _int),
         # of kind epochs, or status, weights_sha256 or logits at the end; between repetitions: buffer, loss, gradient,
         # optimizer or weight
         pa.field("first_column", _text),

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from harness.atomic import leftovers, write_atomically
 from harness.errors import RecordError, printable
-from harness.records.schema import KINDS, SCHEMA_VERSION, conform, to_table
+from harness.records.schema import ENDED, KINDS, SCHEMA_VERSION, conform, to_table
 from harness.seal import NO_DIGEST, is_sealed, seal
 
 __all__ = ["PARTS_OF_RUNS", "BrokenFile", "Store", "read_named"]
@@ -153,7 +153,7 @@ class Store:
     def ended_run(self, run_id: str) -> dict[str, Any] | None:
         """The run as it was recorded here, if it came to its end: one that is not run again."""
         row = self.local_run(run_id)
-        return None if row is None or row["status"] not in {"completed", "diverged"} else row
+        return None if row is None or row["status"] not in ENDED else row
 
     def find(self, kind: str, name: str) -> pa.Table | None:
         """The record of a name, ours or else the published one; None if there is none, or its file is broken."""
