@@ -329,7 +329,12 @@ def print_verifications(rows: Sequence[Mapping[str, Any]]) -> None:
     turned = [row for row in rows if row["knob"] is not None]
     if turned:
         table = new_table(
-            "knob", "turned", "verdict", "iterations", "time of an update", title="With one knob turned"
+            "knob",
+            "turned",
+            "verdict",
+            "iterations",
+            "time of an update, turned over not",
+            title="With one knob turned",
         )
         for row in turned:
             table.add_row(

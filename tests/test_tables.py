@@ -316,7 +316,7 @@ def test_a_turned_knob_is_a_line_of_a_table_of_its_own(make_verification, printe
     assert lines[2:] == [
         "resnet20-short-fp32-s0 1 391 bit-identical 1,234.6 0.0",
         "With one knob turned",
-        "knob turned verdict iterations time of an update",
+        "knob turned verdict iterations time of an update, turned over not",
         "threads 1 -> 2 differs from iteration 1 on, first in buffer bn1.running_mean 1 0.500",
         "precision fp32 -> bf16 differs from iteration 1 on, first in loss 1 -",
         "deterministic on -> off bit-identical 391 1.000 (0.980 to 1.020)",

@@ -92,6 +92,7 @@ def _what_came_of_it(outcome: Outcome, images: ImageSet) -> dict[str, Any]:
         "images_per_second": outcome.images_per_second,
         "parameters": outcome.num_parameters,
         "macs": outcome.num_macs,
+        "layer_responses": [response._asdict() for response in outcome.layer_responses],
         "initial_weights_sha256": outcome.initial_weights_sha256,
         "weights_sha256": outcome.weights_sha256,
         "trajectory_sha256": outcome.trajectory_sha256,

@@ -16,12 +16,12 @@ from harness.errors import RecordError, printable
 
 __all__ = ["ENDED", "ENVIRONMENT_COLUMNS", "KINDS", "SCHEMA_VERSION", "conform", "to_table"]
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """1: the first. 2: runs have ``model_source``. 3: runs have ``engine``, ``engine_note`` and ``runs_at_once``.
 4: profiles have
 ``reference_seconds``; epochs have ``losses``, ``weights_sha256`` and ``state_sha256``, and so has their trajectory;
 kind ``verifications``. 5: files hold the digest of their bytes; runs have ``resumed_from``; verifications have ``knob``,
-``knob_then``, ``knob_now``, ``first_tensor`` and the ratios of times."""
+``knob_then``, ``knob_now``, ``first_tensor`` and the ratios of times. 6: runs have ``layer_responses``."""
 
 ENDED: Final = frozenset({"completed", "diverged"})
 """Statuses of runs that came to their end, and are not run again."""
@@ -57,6 +57,8 @@ _ENVIRONMENT = [
 ]
 
 ENVIRONMENT_COLUMNS: Final = frozenset(field.name for field in _ENVIRONMENT)
+
+_LAYER_RESPONSE = pa.struct([("layer", _text), ("std", _float)])
 
 _RUNS = pa.schema(
     [
@@ -98,6 +100,8 @@ _RUNS = pa.schema(
         pa.field("peak_memory_bytes", _int),  # of the process on a CPU, allocated by it on a GPU
         pa.field("parameters", _int),
         pa.field("macs", _int),
+        # of each 3x3 layer in order of execution, after batch normalisation, over the test set: He et al. (2015), Figure 7
+        pa.field("layer_responses", pa.list_(_LAYER_RESPONSE)),
         pa.field("initial_weights_sha256", _text),
         pa.field("weights_sha256", _text),
         pa.field("trajectory_sha256", _text),

@@ -29,6 +29,7 @@ from harness.training.checkpoint import Checkpoint, CheckpointHeader
 from harness.training.device import mark, on_own_stream, seconds_between, synchronize
 from harness.training.digest import extend_trajectory, weights_sha256
 from harness.training.evaluation import Evaluation
+from harness.training.responses import LayerResponse, ResponseMeter
 from harness.training.trainer import Engine, Trainer
 
 __all__ = ["Adopted", "Keeping", "Listener", "Outcome", "Turns", "train", "train_in_turns"]
@@ -99,6 +100,8 @@ class Outcome:
     """Training, without warm-up, evaluation and checkpoints; none if the run was all warm-up."""
     num_parameters: int
     num_macs: int
+    layer_responses: list[LayerResponse]
+    """To the test set, after the last iteration; empty if the run diverged before."""
     initial_weights_sha256: str
     weights_sha256: str
     trajectory_sha256: str
@@ -234,6 +237,7 @@ class _Run:
     ) -> None:
         self.spec, self.device, self.keeping, self.listener = spec, device, keeping, listener
         self.trainer = Trainer(spec, images, device)
+        self.responses = ResponseMeter(self.trainer.model)
         self.num_parameters, self.num_macs = num_parameters(self.trainer.model), num_macs(self.trainer.model)
         self.progress = _Progress(initial_weights_sha256=weights_sha256(self.trainer.model))
         self.progress.trajectory_sha256 = self.progress.initial_weights_sha256
@@ -275,7 +279,11 @@ class _Run:
             if iteration == timed_from:
                 timing_started = self._start_timing()
         timing_ended = mark(self.device)
-        evaluation = trainer.evaluate()
+        if end < self.spec.iterations:
+            evaluation = trainer.evaluate()
+        else:
+            with self.responses:
+                evaluation = trainer.evaluate()
         yield
         losses = trainer.losses(first).cpu()
         images_per_second = None
@@ -375,6 +383,7 @@ class _Run:
             else None,
             num_parameters=self.num_parameters,
             num_macs=self.num_macs,
+            layer_responses=self.responses.responses(),
             initial_weights_sha256=progress.initial_weights_sha256,
             weights_sha256=weights_sha256(self.trainer.model),
             trajectory_sha256=progress.trajectory_sha256,

@@ -51,6 +51,7 @@ def make_run():
             "peak_memory_bytes": 2**40,
             "parameters": 269_722,
             "macs": 40_551_040,
+            "layer_responses": [{"layer": "bn1", "std": 2.065}],
             "initial_weights_sha256": "1" * 64,
             "weights_sha256": "2" * 64,
             "trajectory_sha256": "3" * 64,

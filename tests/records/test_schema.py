@@ -24,6 +24,7 @@ NULLABLE_RUN_COLUMNS = {
     "runs_at_once",
     "parameters",
     "macs",
+    "layer_responses",
     "initial_weights_sha256",
     "weights_sha256",
     "trajectory_sha256",
@@ -36,11 +37,14 @@ NULLABLE_RUN_COLUMNS = {
 }
 
 
-def test_version_5_of_the_schema_never_changes():
+def test_version_6_of_the_schema_never_changes():
     # Golden values. Whoever changes a column changes the version.
-    assert SCHEMA_VERSION == 5
-    assert len(KINDS["runs"]) == 58
+    assert SCHEMA_VERSION == 6
+    assert len(KINDS["runs"]) == 59
     assert KINDS["runs"].field("resumed_from").type == pa.list_(pa.string())
+    assert KINDS["runs"].field("layer_responses").type == pa.list_(
+        pa.struct([("layer", pa.string()), ("std", pa.float64())])
+    )
     others = {
         "identities": 46,
         "audits": 36,

@@ -47,7 +47,7 @@ def test_file_says_its_kind_and_version_and_is_compressed(write_kind):
     file = pq.ParquetFile(io.BytesIO(write_kind("runs").read_bytes()))
     metadata = file.schema_arrow.metadata
     assert metadata[b"harness.kind"] == b"runs"
-    assert metadata[b"harness.schema_version"] == b"5"
+    assert metadata[b"harness.schema_version"] == b"6"
     assert file.metadata.row_group(0).column(0).compression == "ZSTD"
 
 
@@ -220,8 +220,8 @@ def test_record_of_another_kind_is_named_and_passed_over(store, write_kind):
 @pytest.mark.usefixtures("sound")
 def test_record_of_a_newer_version_asks_for_an_update(store, write_kind):
     path = write_kind()
-    rewrite(path, schema_version=b"6")
-    expect_broken(store, path, "has schema version 6, this harness reads up to 5; update the harness")
+    rewrite(path, schema_version=b"7")
+    expect_broken(store, path, "has schema version 7, this harness reads up to 6; update the harness")
 
 
 @pytest.mark.parametrize("version", [b"1", b"4"])

@@ -337,6 +337,15 @@ def test_outcome_says_what_the_network_costs(run, make_spec):
     assert (outcome.num_parameters, outcome.num_macs) == (272_474, 40_813_184)
 
 
+def test_outcome_holds_the_layer_responses_after_the_last_iteration(run, make_spec):
+    short, longer = (run(make_spec(recipe={"iterations": number})) for number in (1, 2))
+    assert len(short.layer_responses) == len(longer.layer_responses) == 19
+    assert [response.layer for response in short.layer_responses] == [
+        response.layer for response in longer.layer_responses
+    ]
+    assert short.layer_responses != longer.layer_responses
+
+
 def test_initial_weights_are_those_of_the_seed(run, make_spec):
     short = {"iterations": 1}
     residual = run(make_spec(recipe=short))
