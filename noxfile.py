@@ -27,9 +27,15 @@ def install(session: nox.Session) -> None:
 
 @nox.session
 def reproduce(session: nox.Session) -> None:
-    """Train and record an experiment: nox -s reproduce -- [EXPERIMENT] [OPTIONS]."""
+    """Train and record an experiment, and write the report: nox -s reproduce -- [EXPERIMENT] [OPTIONS]."""
     install(session)
-    session.run("harness", "reproduce", *session.posargs, interrupt_timeout=SECONDS_TO_WRITE_CHECKPOINTS)
+    session.run(
+        "harness",
+        "reproduce",
+        "--report",
+        *session.posargs,
+        interrupt_timeout=SECONDS_TO_WRITE_CHECKPOINTS,
+    )
 
 
 @nox.session

@@ -21,7 +21,7 @@ class Claim(BaseModel):
     model: str
     """Key of the catalogue; the model may still be to come."""
     test_error_percent: Annotated[float, Field(gt=0, lt=100)]
-    selection: Literal["last", "best-of-5-runs", "best-on-test", "unknown"]
+    selection: Literal["last", "mean-of-5-runs", "best-of-5-runs", "best-on-test", "unknown"]
     """How the number was chosen."""
     recipe: str | None = None
     """The harness's recipe for the documented protocol; none where none is documented, or it is another."""

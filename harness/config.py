@@ -175,6 +175,9 @@ class Normalization(_Model):
         return self
 
 
+NAMES_AND_LENGTH = ("name", "summary", "source", "epochs", "iterations")
+"""Fields of a recipe that are no part of its protocol."""
+
 _ADDED_LATER = {"last_batch": "carry"}
 """Fields that earlier versions lacked: at their defaults they are left out of the digest of a run, so that it
 stays what it was."""
@@ -222,7 +225,7 @@ class Recipe(_Model):
 
     def protocol(self) -> dict[str, Any]:
         """The part that decides the numbers: everything but the texts and the length."""
-        protocol = self.model_dump(mode="json", exclude={"name", "summary", "source", "epochs", "iterations"})
+        protocol = self.model_dump(mode="json", exclude=set(NAMES_AND_LENGTH))
         for name, default in _ADDED_LATER.items():
             if protocol[name] == default:
                 del protocol[name]

@@ -20,9 +20,12 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from harness.analysis.estimates import Estimate
+from harness.analysis.groups import RunGroup
 from harness.analysis.paired import PairedDifference, precision_differences
-from harness.analysis.summary import Group, Spread, count_repeated, summarize
+from harness.analysis.summary import Summary, count_repeated, summarize
 from harness.errors import printable
+from harness.formats import duration, interval, percent, points
 
 if TYPE_CHECKING:
     from harness.data import ImageSet
@@ -30,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "announce",
-    "duration",
     "load_cifar10",
     "load_images",
     "new_table",
@@ -39,7 +41,6 @@ __all__ = [
     "print_plan",
     "print_report",
     "say",
-    "seconds_for_people",
     "stderr",
     "stdout",
     "this_program",
@@ -90,16 +91,6 @@ def say(text: str) -> None:
 def print_json(**kinds: object) -> None:
     """One object on stdout: ``{"version": 1, "<kind>": ...}``; what is no number in JSON becomes null."""
     sys.stdout.write(json.dumps({"version": JSON_VERSION, **_plain(kinds)}, indent=1, allow_nan=False) + "\n")
-
-
-def duration(seconds: float) -> str:
-    """Time for people: ``45 s``, ``3 min 20 s``, ``2 h 05 min``."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def this_program() -> str:
@@ -197,29 +188,41 @@ def print_report(
     )
 
 
-def print_summary(groups: Sequence[Group]) -> None:
+def print_summary(summaries: Sequence[Summary]) -> None:
     """Table of test accuracy over seeds."""
     table = new_table(
-        *("model", "recipe", "iterations", "precision", "n", "mean", "sd", "images/s", "time a run", ""),
+        *("model", "recipe", "iterations", "precision", "n", "mean", "sd", "95 % interval"),
+        *("images/s", "time a run", ""),
         title="Test accuracy after the last iteration, per cent",
     )
-    for group in groups:
-        accuracy = group.test_accuracy
-        notes = ["shortened"] if group.shortened else []
-        notes += [f"{group.num_failed} not completed"] if group.num_failed else []
+    for summary in summaries:
+        group, accuracy = summary.group, summary.test_accuracy
         table.add_row(
             group.model,
             group.recipe,
             f"{group.iterations:,}",
             group.precision,
             str(accuracy.n if accuracy else 0),
-            f"{100 * accuracy.mean:.2f}" if accuracy else "-",
-            f"{100 * accuracy.sd:.2f}" if accuracy and accuracy.sd is not None else "-",
-            _mean(group.images_per_second, "{:,.0f}"),
-            duration(group.seconds.mean) if group.seconds else "-",
-            ", ".join(notes),
+            percent(accuracy.mean if accuracy else None),
+            percent(accuracy.sd if accuracy else None),
+            interval(accuracy.low, accuracy.high) if accuracy else "-",
+            _mean(summary.images_per_second, "{:,.0f}"),
+            duration(summary.seconds.mean) if summary.seconds else "-",
+            ", ".join(_notes(group)),
         )
     stdout.print(table)
+
+
+def _notes(group: RunGroup) -> list[str]:
+    """What a mean of these runs is to be read with."""
+    notes = ["shortened"] if group.shortened else []
+    for number, what in (
+        (group.num_diverged, "diverged"),
+        (group.num_failed, "not completed"),
+        (group.num_adopted, "went on after a change, left out"),
+    ):
+        notes += [f"{number} {what}"] if number else []
+    return notes
 
 
 def print_differences(differences: Sequence[PairedDifference]) -> None:
@@ -230,33 +233,20 @@ def print_differences(differences: Sequence[PairedDifference]) -> None:
         *("model", "recipe", "precision", "n", "mean", "sd", "95 % interval", "speed ratio"),
         title="Difference of test accuracy to float32, paired by seed, percentage points",
     )
-    for difference in differences:
-        interval = difference.interval
+    for paired in differences:
+        group, difference = paired.first, paired.difference
         table.add_row(
-            difference.model,
-            difference.recipe,
-            difference.precision,
+            group.model,
+            group.recipe,
+            group.precision,
             str(difference.n),
-            _points(difference.mean),
-            "-" if difference.sd is None else f"{100 * difference.sd:.2f}",
-            "-" if interval is None else " .. ".join(_points(bound) for bound in interval),
-            "-" if difference.speed_ratio is None else f"{difference.speed_ratio:.2f}",
+            points(difference.mean),
+            percent(difference.sd),
+            interval(difference.low, difference.high, signed=True),
+            "-" if paired.speed_ratio is None else f"{paired.speed_ratio:.2f}",
         )
     stdout.print()
     stdout.print(table)
-
-
-def _points(fraction: float) -> str:
-    """Percentage points with their sign; what rounds to nothing has none of its own."""
-    return f"{100 * fraction:+z.2f}"
-
-
-def seconds_for_people(value: float) -> str:
-    """Time with three digits: ``1.23 s``, ``45.6 ms``, ``789 us``."""
-    for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
-        if value * factor >= 1:
-            return f"{value * factor:.3g} {unit}"
-    return f"{value * 1e9:.3g} ns"
 
 
 _NUMERIC = {
@@ -293,6 +283,12 @@ _NUMERIC = {
     "ratio",
     "measured",
     "predictions differing",
+    "difference",
+    "p (Holm)",
+    "p (McNemar)",
+    "on other images",
+    "detectable",
+    "answered differently",
 }
 
 
@@ -305,7 +301,7 @@ def new_table(*columns: str, title: str | None = None) -> Table:
     return table
 
 
-def _mean(values: Spread | None, form: str) -> str:
+def _mean(values: Estimate | None, form: str) -> str:
     return form.format(values.mean) if values else "-"
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from harness.console import duration, stderr
+from harness.console import stderr
 from harness.execution.job import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
 from harness.execution.plan import PlannedRun, makespan
+from harness.formats import duration
 
 __all__ = ["RunObserver", "StepObserver", "observe_runs", "observe_steps"]
 

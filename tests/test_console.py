@@ -7,8 +7,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.console import duration, new_table, print_json, print_report, stdout, this_program
+from harness.config import Precision, RunSpec, load_recipe
+from harness.console import new_table, print_json, print_report, stdout, this_program
 from harness.errors import UsageError, printable
+from harness.formats import duration
 
 
 @pytest.mark.parametrize(
@@ -80,9 +82,20 @@ def make_run():
             "seconds": 60.0,
             "environment_sha256": "e",
             "weights_sha256": "w",
+            "model_source": "ours",
+            "resumed_from": [],
+            "test_accuracy_best": 0.9,
+            "finished_at": datetime(2026, 1, 2, tzinfo=UTC),
         } | changes
-        asked = ("model", "recipe", "seed", "precision", "data")
-        return {"spec": json.dumps({name: row[name] for name in asked}), "spec_sha256": "s"} | row
+        spec = RunSpec(
+            model=row["model"],
+            recipe=load_recipe(row["recipe"]),
+            iterations=row["iterations"],
+            seed=row["seed"],
+            precision=Precision(row["precision"]),
+            data=row["data"],
+        )
+        return {"spec": spec.model_dump_json(), "spec_sha256": spec.sha256} | row
 
     return make
 

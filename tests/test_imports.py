@@ -22,6 +22,9 @@ LAYERS = (
     "environment",
     "records",
     "analysis",
+    "formats",
+    "charts",
+    "report",
     "data",
     "models",
     "training",
@@ -29,7 +32,6 @@ LAYERS = (
     "audit",
     "profiling",
     "execution",
-    "report",
     "console",
     "tables",
     "progress",
@@ -41,7 +43,18 @@ LAYERS = (
 FREE = {"allocator", "seal", "__init__"}
 """These know nothing of the harness, and anybody may import them."""
 
-WITHOUT_TORCH = ("errors", "atomic", "paper", "config", "environment", "records", "analysis", "data")
+WITHOUT_TORCH = (
+    "errors",
+    "atomic",
+    "paper",
+    "config",
+    "environment",
+    "records",
+    "analysis",
+    "charts",
+    "report",
+    "data",
+)
 
 MODULES = {
     ".".join(("harness", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"): path
@@ -124,6 +137,8 @@ STARTS_FAST = (
     "harness.data",
     "harness.models",
     "harness.analysis.summary",
+    "harness.analysis.verdicts",
+    "harness.report",
     "harness.environment",
     "harness.execution.job",
     "harness.execution.recording",

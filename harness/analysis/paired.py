@@ -1,109 +1,106 @@
-"""What another precision does to the test accuracy, seed by seed. No torch."""
+"""Groups of runs compared seed by seed: the same seed means the same images in the same order and views. No torch."""
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
+from harness.analysis.estimates import Estimate, as_written, estimate, p_of_zero
+from harness.analysis.groups import RunGroup, group_runs
+from harness.analysis.multiplicity import holm
 from harness.config import Precision
 
-__all__ = ["PairedDifference", "precision_differences"]
+__all__ = ["PairedDifference", "adjusted", "model_differences", "paired_difference", "precision_differences"]
 
-_CONFIDENCE = 0.95
-
-_Run = dict[str, Any]
+_Run = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedDifference:
-    """Runs in one precision beside those of the same seeds in another; all else is equal."""
+    """Two groups of runs, on the seeds that both have."""
 
-    model: str
-    recipe: str
-    iterations: int
-    device_name: str
-    precision: str
-    baseline: str
-    """The precision that it is compared with."""
-    n: int
-    """Pairs."""
-    mean: float
-    """Of the differences of test accuracy, ``precision`` minus ``baseline``, as a fraction."""
-    sd: float | None
-    """Sample standard deviation of the differences (n - 1); none for a single pair."""
-    interval: tuple[float, float] | None
-    """95 % t-interval for the mean; none for a single pair."""
+    first: RunGroup
+    second: RunGroup
+    seeds: tuple[int, ...]
+    difference: Estimate
+    """Of test accuracy after the last iteration, first minus second, as a fraction."""
+    p: float | None
+    """Two-sided p of Student's test that there is none; None for a single seed."""
     speed_ratio: float | None
-    """Images per second, ``precision`` over ``baseline``: the median of the pairs where both are known."""
+    """Images per second, first over second: the median of the pairs where both are known."""
 
 
-_SHOWN = ("model", "recipe", "iterations", "device_name")
-
-
-def precision_differences(runs: Sequence[_Run]) -> list[PairedDifference]:
-    """Every precision against fp32, in order of first appearance.
-
-    Completed runs are paired that differ in nothing but their precision; a run without its counterpart is
-    left out.
-
-    Args:
-        runs: rows of the records of kind ``runs``.
-    """
-    groups: dict[str, dict[str, dict[int, _Run]]] = {}
-    for run in runs:
-        if run["status"] == "completed":
-            by_precision = groups.setdefault(_all_but_seed_and_precision(run), {})
-            by_precision.setdefault(run["precision"], {})[run["seed"]] = run
-    differences = []
-    for by_precision in groups.values():
-        baseline = by_precision.pop(Precision.FP32, {})
-        for by_seed in by_precision.values():
-            pairs = [(by_seed[seed], baseline[seed]) for seed in by_seed if seed in baseline]
-            if pairs:
-                differences.append(_difference(pairs))
-    return differences
-
-
-def _all_but_seed_and_precision(run: _Run) -> str:
-    """What else was asked, and where it ran."""
-    spec = json.loads(run["spec"])
-    del spec["seed"], spec["precision"]
-    return json.dumps([spec, run["environment_sha256"]], sort_keys=True)
-
-
-def _difference(pairs: Sequence[tuple[_Run, _Run]]) -> PairedDifference:
-    first, first_of_baseline = pairs[0]
+def paired_difference(first: RunGroup, second: RunGroup) -> PairedDifference | None:
+    """Compare two groups; None if they have no seed in common."""
+    others = {run["seed"]: run for run in second.runs if run["test_accuracy"] is not None}
+    pairs = [
+        (run, others[run["seed"]])
+        for run in first.runs
+        if run["seed"] in others and run["test_accuracy"] is not None
+    ]
     # exact, so that equal differences of accuracies have no spread
-    differences = [_as_written(run) - _as_written(counterpart) for run, counterpart in pairs]
-    mean = float(statistics.mean(differences))
-    sd = float(statistics.stdev(differences)) if len(differences) > 1 else None
+    exact = [
+        as_written(run["test_accuracy"]) - as_written(counterpart["test_accuracy"])
+        for run, counterpart in pairs
+    ]
+    values = [float(difference) for difference in exact]
+    summed_up = estimate(values)
+    if summed_up is None:
+        return None
     return PairedDifference(
-        **{name: first[name] for name in _SHOWN},
-        precision=first["precision"],
-        baseline=first_of_baseline["precision"],
-        n=len(pairs),
-        mean=mean,
-        sd=sd,
-        interval=None if sd is None else _t_interval(mean, sd, len(pairs)),
+        first=first,
+        second=second,
+        seeds=tuple(run["seed"] for run, _ in pairs),
+        difference=summed_up,
+        p=p_of_zero(values),
         speed_ratio=_speed_ratio(pairs),
     )
 
 
-def _as_written(run: _Run) -> Fraction:
-    """The test accuracy that the float stands for: 0.9, not the nearest binary fraction."""
-    return Fraction(str(run["test_accuracy"]))
+def precision_differences(runs: Iterable[_Run]) -> list[PairedDifference]:
+    """Every precision against fp32, in order of first appearance; groups that differ in nothing else.
+
+    Args:
+        runs: rows of the records of kind ``runs``.
+    """
+    groups = [group for group in group_runs(runs) if group.runs]
+    baselines = {_all_but_precision(group): group for group in groups if group.precision == Precision.FP32}
+    found = [
+        paired_difference(group, baselines[_all_but_precision(group)])
+        for group in groups
+        if group.precision != Precision.FP32 and _all_but_precision(group) in baselines
+    ]
+    return [difference for difference in found if difference is not None]
 
 
-def _t_interval(mean: float, sd: float, n: int) -> tuple[float, float]:
-    from scipy.special import stdtrit  # scipy.stats has the same, and takes long to import
+def model_differences(groups: Sequence[RunGroup], baseline: str) -> list[PairedDifference]:
+    """Every model against one, wherever both were trained in the same setting, in order of the groups.
 
-    half_width = float(stdtrit(n - 1, (1 + _CONFIDENCE) / 2)) * sd / math.sqrt(n)
-    return mean - half_width, mean + half_width
+    Args:
+        groups: of any models and settings.
+        baseline: key of the model that the others are compared with.
+    """
+    baselines = {group.setting: group for group in groups if group.model == baseline and group.runs}
+    found = [
+        paired_difference(group, baselines[group.setting])
+        for group in groups
+        if group.model != baseline and group.setting in baselines
+    ]
+    return [difference for difference in found if difference is not None]
+
+
+def adjusted(differences: Sequence[PairedDifference]) -> list[float | None]:
+    """The p-values of a table, adjusted by Holm; None for those that have none."""
+    known = [difference.p for difference in differences if difference.p is not None]
+    of_known = iter(holm(known))
+    return [None if difference.p is None else next(of_known) for difference in differences]
+
+
+def _all_but_precision(group: RunGroup) -> tuple[Any, ...]:
+    protocol, iterations, _, data, device_name = group.setting
+    return group.model, group.model_source, protocol, iterations, data, device_name
 
 
 def _speed_ratio(pairs: Sequence[tuple[_Run, _Run]]) -> float | None:

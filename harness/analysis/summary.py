@@ -2,86 +2,55 @@
 
 from __future__ import annotations
 
-import json
-import math
-import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Group", "Spread", "count_repeated", "spread", "summarize"]
+from harness.analysis.estimates import Estimate, as_written, estimate
+from harness.analysis.groups import RunGroup, group_runs
 
+__all__ = ["Summary", "count_repeated", "selection_optimism", "summarize"]
 
-@dataclass(frozen=True)
-class Spread:
-    """Values over seeds."""
-
-    n: int
-    mean: float
-    sd: float | None
-    """Sample standard deviation (n - 1); none for a single value."""
+_Run = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Group:
-    """Runs that differ in nothing but their seed."""
+class Summary:
+    """Of a group of runs."""
 
-    model: str
-    recipe: str
-    iterations: int
-    batch_size: int
-    shortened: bool
-    precision: str
-    data: str
-    device_name: str
-    num_failed: int
-    """Of the runs, those that failed, diverged or were skipped; the rest is in the spreads."""
-    test_accuracy: Spread | None
+    group: RunGroup
+    test_accuracy: Estimate | None
     """Fraction, after the last iteration."""
-    images_per_second: Spread | None
-    seconds: Spread | None
+    optimism: Estimate | None
+    """Of best-on-test minus last, as a fraction: what quoting the best epoch would have added."""
+    images_per_second: Estimate | None
+    seconds: Estimate | None
 
 
-def spread(values: Iterable[float | None]) -> Spread | None:
-    """Count, mean and standard deviation of the values that are there; none if none is."""
-    present = [value for value in values if value is not None and not math.isnan(value)]
-    if not present:
-        return None
-    sd = statistics.stdev(present) if len(present) > 1 else None
-    return Spread(n=len(present), mean=statistics.fmean(present), sd=sd)
-
-
-_SHOWN = ("model", "recipe", "iterations", "batch_size", "shortened", "precision", "data", "device_name")
-
-
-def _all_but_seed(run: dict[str, Any]) -> str:
-    """What was asked, the seed aside, and where it ran."""
-    spec = json.loads(run["spec"])
-    del spec["seed"]
-    return json.dumps([spec, run["environment_sha256"]], sort_keys=True)
-
-
-def summarize(runs: Sequence[dict[str, Any]]) -> list[Group]:
+def summarize(runs: Iterable[_Run]) -> list[Summary]:
     """Rows of the records of kind ``runs``, grouped over seeds, in order of first appearance."""
-    groups: dict[str, list[dict[str, Any]]] = {}
-    for run in runs:
-        groups.setdefault(_all_but_seed(run), []).append(run)
-    summary = []
-    for members in groups.values():
-        completed = [run for run in members if run["status"] == "completed"]
-        summary.append(
-            Group(
-                **{name: members[0][name] for name in _SHOWN},
-                num_failed=len(members) - len(completed),
-                test_accuracy=spread(run["test_accuracy"] for run in completed),
-                images_per_second=spread(run["images_per_second"] for run in completed),
-                seconds=spread(run["seconds"] for run in completed),
-            )
+    return [
+        Summary(
+            group=group,
+            test_accuracy=estimate(group.values("test_accuracy")),
+            optimism=selection_optimism(group),
+            images_per_second=estimate(group.values("images_per_second")),
+            seconds=estimate(group.values("seconds")),
         )
-    return summary
+        for group in group_runs(runs)
+    ]
 
 
-def count_repeated(runs: Iterable[dict[str, Any]], earlier: Iterable[dict[str, Any]]) -> tuple[int, int]:
+def selection_optimism(group: RunGroup) -> Estimate | None:
+    """Accuracy of the best epoch on the test set, chosen by looking at it, minus that after the last iteration."""
+    return estimate(
+        float(as_written(run["test_accuracy_best"]) - as_written(run["test_accuracy"]))
+        for run in group.runs
+        if run["test_accuracy_best"] is not None and run["test_accuracy"] is not None
+    )
+
+
+def count_repeated(runs: Iterable[_Run], earlier: Iterable[_Run]) -> tuple[int, int]:
     """How many runs repeat an earlier one: the same was asked, on the same device model with as many threads.
 
     Returns:
@@ -91,8 +60,12 @@ def count_repeated(runs: Iterable[dict[str, Any]], earlier: Iterable[dict[str, A
     for run in earlier:
         known.setdefault(_question_and_device(run), set()).add(run["weights_sha256"])
     repeated = [run for run in runs if _question_and_device(run) in known]
-    return len(repeated), sum(run["weights_sha256"] in known[_question_and_device(run)] for run in repeated)
+    num_same = sum(
+        run["weights_sha256"] is not None and run["weights_sha256"] in known[_question_and_device(run)]
+        for run in repeated
+    )
+    return len(repeated), num_same
 
 
-def _question_and_device(run: dict[str, Any]) -> tuple[Any, ...]:
+def _question_and_device(run: _Run) -> tuple[Any, ...]:
     return run["spec_sha256"], run["device_name"], run["threads"]

@@ -1,6 +1,6 @@
 """The command line: parse, call, show, and map errors to exit codes.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but other bits or slower than before; 4 some runs failed, diverged or were skipped, or some models
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but other bits, slower than before, or worse than claimed; 4 some runs failed, diverged or were skipped, or some models
 cannot be had; 130 interrupted; 143 terminated.
 """
 
@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import evidence, profiling, training
+from harness.cli import evidence, profiling, training, verdicts
 from harness.cli.inspection import data_app, models_app, results_app
 from harness.errors import HarnessError
 
@@ -34,6 +34,9 @@ app.command()(evidence.identify)
 app.command()(evidence.audit)
 app.command()(evidence.verify)
 app.command()(profiling.profile)
+app.command()(verdicts.verdicts)
+app.command()(verdicts.compare)
+app.command()(verdicts.report)
 app.add_typer(data_app, name="data")
 app.add_typer(results_app, name="results")
 app.add_typer(models_app, name="models")

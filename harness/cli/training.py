@@ -90,6 +90,10 @@ def reproduce(
     upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
     if_changed: IfChangedChoice = "refuse",
+    report: Annotated[
+        bool,
+        typer.Option("--report", help="Write the report of all records when done, as harness report does."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train and record every run of an experiment that is not recorded yet; go on with interrupted ones."""
@@ -98,7 +102,13 @@ def reproduce(
         results=results, data=data, workers=workers, threads=threads, at_once=at_once, eager=eager,
         upstream=upstream,
     )  # fmt: skip
-    _execute(session, data, checkpoint_seconds, if_changed, as_json=as_json)
+    all_done = _execute(session, data, checkpoint_seconds, if_changed, as_json=as_json)
+    if report:
+        from harness.cli.verdicts import default_reports, write_report
+
+        write_report(results, default_reports(results))
+    if not all_done:
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def run(
@@ -135,7 +145,8 @@ def run(
         experiment, device=device, precision=precision, iterations=iterations, results=results, data=data,
         threads=threads, eager=eager, upstream=upstream,
     )  # fmt: skip
-    _execute(session, data, checkpoint_seconds, if_changed, as_json=as_json)
+    if not _execute(session, data, checkpoint_seconds, if_changed, as_json=as_json):
+        raise typer.Exit(EXIT_SOME_FAILED)
 
 
 def _plan(
@@ -179,8 +190,12 @@ def _plan(
 
 def _execute(
     session: Session, data: str, checkpoint_seconds: float, if_changed: IfChanged, *, as_json: bool
-) -> None:
-    """Do what is to do, show the summary, and leave with the exit code."""
+) -> bool:
+    """Do what is to do, and show the summary.
+
+    Returns:
+        Whether every run came to a result.
+    """
     from harness.console import announce, load_images, say, stderr, this_program
     from harness.execution.local import execute
     from harness.execution.networks import prepare_networks
@@ -191,7 +206,7 @@ def _execute(
     jobs = session.jobs(checkpoint_seconds)
     if not jobs:
         _report(session, as_json=as_json)
-        return
+        return True
     num_jobs = len(jobs)
     jobs = prepare_networks(jobs, session.environment, say)
     if data != "synthetic":
@@ -209,8 +224,9 @@ def _execute(
         stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}")
         raise typer.Exit(128 + execution.signal_number)
     _report(session, as_json=as_json)
-    if len(jobs) < num_jobs or any(end.status in {"failed", "diverged"} for end in execution.ended.values()):
-        raise typer.Exit(EXIT_SOME_FAILED)
+    return len(jobs) == num_jobs and not any(
+        end.status in {"failed", "diverged"} for end in execution.ended.values()
+    )
 
 
 def _report(session: Session, *, as_json: bool) -> None:

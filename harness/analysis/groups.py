@@ -1,0 +1,123 @@
+"""Runs that answer the same question in the same place with different seeds. No torch.
+
+A group is of one model, protocol, length, precision, data set and device model. Versions of torch and of the harness
+may differ within it. A seed that was run several times counts once: repetition is no further evidence.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from harness.config import RunSpec
+
+__all__ = ["RunGroup", "group_runs", "requested"]
+
+_Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunGroup:
+    """Runs that differ in nothing but their seed."""
+
+    model: str
+    model_source: str | None
+    recipe: str
+    iterations: int
+    batch_size: int
+    shortened: bool
+    precision: str
+    data: str
+    device_name: str
+    protocol: str
+    """What their recipe prescribes, its names and texts aside."""
+    runs: tuple[_Row, ...]
+    """Completed ones, by seed, one for each: rows of the records of kind ``runs``."""
+    num_diverged: int
+    """Seeds whose training diverged."""
+    num_failed: int
+    """Seeds that have no result for another reason: failed, or skipped because there is no network."""
+    num_adopted: int
+    """Seeds whose only run went on from a checkpoint of other circumstances, and is no evidence."""
+
+    @property
+    def setting(self) -> tuple[str, int, str, str, str]:
+        """What groups have in common that differ in nothing but their model."""
+        return self.protocol, self.iterations, self.precision, self.data, self.device_name
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of the completed runs, ascending."""
+        return tuple(run["seed"] for run in self.runs)
+
+    def values(self, column: str) -> list[float]:
+        """A column of the completed runs, by seed, where it is known."""
+        values = [run[column] for run in self.runs]
+        return [value for value in values if value is not None and math.isfinite(value)]
+
+
+_SHOWN = (
+    *("model", "model_source", "recipe", "iterations", "batch_size"),
+    *("shortened", "precision", "data", "device_name"),
+)
+_RANK = {"completed": 3, "diverged": 2}
+
+
+def group_runs(runs: Iterable[_Row]) -> list[RunGroup]:
+    """Rows of the records of kind ``runs``, grouped over seeds, in order of first appearance.
+
+    Of several runs of a seed, one that ended counts rather than one that failed, then the latest.
+    """
+    groups: dict[tuple[Any, ...], dict[int, _Row]] = {}
+    for run in runs:
+        question = _protocol(run), *(run[name] for name in _SHOWN if name != "recipe")
+        by_seed = groups.setdefault(question, {})
+        known = by_seed.get(run["seed"])
+        if known is None or _weight(run) > _weight(known):
+            by_seed[run["seed"]] = run
+    return [_group(by_seed) for by_seed in groups.values()]
+
+
+def requested(run: _Row) -> RunSpec | None:
+    """What was asked of a run; None if its record does not say so in a form that is known."""
+    return _parsed(run["spec"])
+
+
+def _group(by_seed: Mapping[int, _Row]) -> RunGroup:
+    members: Sequence[_Row] = [by_seed[seed] for seed in sorted(by_seed)]
+    completed = [run for run in members if run["status"] == "completed"]
+    evidence = [run for run in completed if not run["resumed_from"]]
+    num_diverged = sum(run["status"] == "diverged" for run in members)
+    return RunGroup(
+        **{name: members[0][name] for name in _SHOWN},
+        protocol=_protocol(members[0]),
+        runs=tuple(evidence),
+        num_diverged=num_diverged,
+        num_failed=len(members) - len(completed) - num_diverged,
+        num_adopted=len(completed) - len(evidence),
+    )
+
+
+def _weight(run: _Row) -> tuple[Any, ...]:
+    return _RANK.get(run["status"], 0), not run["resumed_from"], run["finished_at"]
+
+
+def _protocol(run: _Row) -> str:
+    spec = requested(run)
+    if spec is None:
+        return str(run["spec"])
+    return json.dumps([spec.recipe.protocol(), spec.recipe.num_iterations()], sort_keys=True)
+
+
+@functools.lru_cache(maxsize=20_000)
+def _parsed(spec: str) -> RunSpec | None:
+    try:
+        return RunSpec.model_validate_json(spec)
+    except ValidationError:
+        return None

@@ -1,0 +1,97 @@
+"""Errors over the course of training, with bands over seeds, on the paper's own Figure 6."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from harness import paper
+from harness.analysis.groups import RunGroup
+from harness.charts.style import Chart, color_of, label, new_figure, translucent
+
+__all__ = ["curves_figure"]
+
+_Epochs = Mapping[str, Sequence[Mapping[str, Any]]]
+_DASHES = {"train": "dot", "test": "solid"}
+_TOP_OF_FIGURE_6 = 20.0
+
+
+def curves_figure(
+    groups: Sequence[RunGroup],
+    epochs: _Epochs,
+    *,
+    figure_6: Sequence[tuple[Literal["plain", "resnet"], int]] = (),
+    with_training: bool = True,
+) -> Chart:
+    """Test error (and training error, dotted) over iterations: the mean over seeds, in a band from least to greatest.
+
+    Args:
+        groups: of one setting.
+        epochs: rows of the records of kind ``epochs``, by run, in order.
+        figure_6: networks of the paper whose curves are drawn behind, by kind and depth; the axis then ends at 20 % as
+            there.
+        with_training: whether training errors are shown.
+    """
+    figure = new_figure(x="iteration", y="error, per cent", height=460, hovermode="x unified")
+    curves: tuple[Literal["test", "train"], ...] = ("test", "train") if with_training else ("test",)
+    for network, depth in figure_6:
+        for curve in curves:
+            points = [
+                point
+                for point in paper.figure6()
+                if (point.network, point.depth, point.curve) == (network, depth, curve)
+            ]
+            figure.add_scatter(
+                x=[point.iteration for point in points],
+                y=[point.error_percent for point in points],
+                mode="lines",
+                name=f"paper, {network}-{depth}, {curve}",
+                line={
+                    "color": translucent(color_of(f"{network}{depth}"), 0.9),
+                    "width": 1.3,
+                    "dash": "dash" if curve == "test" else "dot",
+                },
+                hoverinfo="skip",
+            )
+    for group in groups:
+        for curve in curves:
+            _add_group(figure, group, epochs, curve)
+    if figure_6:
+        figure.update_yaxes(range=[0, _TOP_OF_FIGURE_6])
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_xaxes(rangemode="tozero")
+    names = [*(group.model for group in groups), *(f"the paper's {kind}-{depth}" for kind, depth in figure_6)]
+    return Chart(figure, f"Error over iterations of {', '.join(names)}.")
+
+
+def _add_group(figure: Any, group: RunGroup, epochs: _Epochs, curve: str) -> None:
+    courses = [epochs[run["run_id"]] for run in group.runs if run["run_id"] in epochs]
+    if not courses:
+        return
+    length = min(map(len, courses))
+    iterations = [row["iteration"] for row in courses[0][:length]]
+    errors = 100 * np.array([[row[f"{curve}_error"] for row in course[:length]] for course in courses])
+    color, name = color_of(group.model), label(f"{group.model}, {curve}")
+    if len(courses) > 1:
+        figure.add_scatter(
+            x=[*iterations, *reversed(iterations)],
+            y=[*errors.max(axis=0), *errors.min(axis=0)[::-1]],
+            mode="lines",
+            fill="toself",
+            fillcolor=translucent(color, 0.18),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=name,
+        )
+    figure.add_scatter(
+        x=iterations,
+        y=errors.mean(axis=0),
+        mode="lines" if length > 2 else "lines+markers",
+        name=f"{name} ({len(courses)} seed{'s' * (len(courses) > 1)})",
+        legendgroup=name,
+        line={"color": color, "width": 2, "dash": _DASHES[curve]},
+        hovertemplate="%{y:.2f} %",
+    )
