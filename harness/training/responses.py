@@ -22,15 +22,32 @@ class LayerResponse(NamedTuple):
     """Over all images, channels and places."""
 
 
-class _Sums(NamedTuple):
-    """Of what a layer has answered to a mini-batch; they stay on the device."""
+class _Sums:
+    """Of what a layer has answered so far.
 
-    num: int
-    """Elements."""
-    sums: Tensor
-    """Of the elements, float32 (N,), image by image: a sum of all would lose digits."""
-    squares: Tensor
-    """Of their squares, likewise."""
+    They are added up in place: small tensors that stay, between large ones that go, would leave an allocator with holes.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.num = 0
+        """Elements."""
+        # of the elements, and of their squares; Metal has no float64
+        self.totals = torch.zeros(
+            2, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device
+        )
+
+    def add(self, responses: Tensor) -> None:
+        """Add those to a mini-batch, (N, C, H, W)."""
+        images = responses.movedim(1, -1).float().flatten(start_dim=1)
+        # image by image in float32, which a sum of all would be too long for; var_mean takes ten times as long
+        for place, of_images in enumerate((images.sum(dim=1), images.square().sum(dim=1))):
+            self.totals[place] += of_images.to(self.totals.dtype).sum()
+        self.num += images.numel()
+
+    def std(self) -> float:
+        """Of all elements."""
+        mean, mean_square = (total / self.num for total in self.totals.tolist())
+        return math.sqrt(max(0.0, mean_square - mean**2))
 
 
 class ResponseMeter:
@@ -46,7 +63,7 @@ class ResponseMeter:
     def __init__(self, network: nn.Module) -> None:
         self._network = network
         self._convolved: Tensor | None = None
-        self._sums: dict[str, list[_Sums]] = {}
+        self._sums: dict[str, _Sums] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     def __enter__(self) -> Self:
@@ -70,7 +87,7 @@ class ResponseMeter:
 
     def responses(self) -> list[LayerResponse]:
         """Of every layer, over all that the network was shown."""
-        return [LayerResponse(name, _std(sums)) for name, sums in self._sums.items()]
+        return [LayerResponse(name, sums.std()) for name, sums in self._sums.items()]
 
     def _note_convolution(self, _module: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
         self._convolved = output
@@ -78,21 +95,9 @@ class ResponseMeter:
     def _meter_of(self, name: str) -> Any:
         def note(_module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
             if inputs and inputs[0] is self._convolved:
-                # at once, since the network may overwrite its output; var_mean takes ten times as long
-                responses = output.detach().movedim(1, -1).float().flatten(start_dim=1)
-                sums, squares = responses.sum(dim=1), responses.square().sum(dim=1)
-                self._sums.setdefault(name, []).append(_Sums(output.numel(), sums, squares))
+                if name not in self._sums:
+                    self._sums[name] = _Sums(output.device)
+                self._sums[name].add(output.detach())  # at once, since the network may overwrite it
             self._convolved = None
 
         return note
-
-
-def _std(batches: list[_Sums]) -> float:
-    """Of all mini-batches together."""
-    num = sum(batch.num for batch in batches)
-    # on the CPU: Metal has no float64
-    mean, mean_square = (
-        sum(of_batch.cpu().double().sum().item() for of_batch in its) / num
-        for its in ([batch.sums for batch in batches], [batch.squares for batch in batches])
-    )
-    return math.sqrt(max(0.0, mean_square - mean**2))
