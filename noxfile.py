@@ -54,7 +54,7 @@ def gpu(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill, fill the disk, damage and deceive at full size, in some fifteen minutes; shows a table of what was reached."""
+    """Kill, fill the disk, damage and deceive at full size, in a quarter of an hour; shows a table of what was reached."""
     install(session)
     report = Path(session.create_tmp()).resolve() / "faults.md"
     session.run("pytest", "tests/faults", f"--faults-report={report}", *session.posargs)
