@@ -85,11 +85,19 @@ class VerdictRow:
 
 
 def notes_by_claims(board: Iterable[VerdictRow]) -> dict[str, list[str]]:
-    """What is to be known beside the verdicts, each note once, with the keys of the claims that it is about."""
+    """What is to be known beside the verdicts, each note once, with the rows that it is about.
+
+    A row is named by its claim, and by its model where that is another than the claim's.
+    """
     notes: dict[str, list[str]] = {}
     for row in board:
+        key = row.claim.key
+        if row.group is not None and row.group.model != row.claim.model:
+            key = f"{key} by {row.group.model}"
         for note in row.notes():
-            notes.setdefault(note, []).append(row.claim.key)
+            named = notes.setdefault(note, [])
+            if key not in named:
+                named.append(key)
     return notes
 
 

@@ -22,7 +22,7 @@ def curves_figure(
     groups: Sequence[RunGroup],
     epochs: _Epochs,
     *,
-    figure_6: Sequence[tuple[Literal["plain", "resnet"], int]] = (),
+    figure_6: Sequence[tuple[str, int]] = (),
     with_training: bool = True,
 ) -> Chart:
     """Test error (and training error, dotted) over iterations: the mean over seeds, in a band from least to greatest.

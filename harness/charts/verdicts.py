@@ -57,7 +57,7 @@ def verdict_figure(board: Sequence[VerdictRow], margin: float) -> Chart:
         )
     return Chart(
         figure,
-        f"Measured minus claimed test error of {len(judged)} claims, with 95 % intervals, over the margin of "
+        f"Measured minus claimed test error, {len(judged)} measurements with 95 % intervals, over the margin of "
         f"{100 * margin:g} points.",
     )
 

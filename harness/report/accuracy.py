@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from harness.analysis.depth import DepthPoint, depth_gaps, depth_points, layer_profiles
+from harness.analysis.groups import RunGroup
 from harness.analysis.paired import adjusted, model_differences
 from harness.analysis.protocol import differences
 from harness.analysis.verdicts import VerdictRow, notes_by_claims
@@ -17,6 +18,7 @@ from harness.charts import (
 )
 from harness.claims import claims
 from harness.formats import ABSENT, interval, p_value, percent, points
+from harness.paper import figure6
 from harness.report.document import Badge, Cell, Section, Table
 from harness.report.evidence import Evidence
 from harness.report.layout import by_setting, captioned, name_of
@@ -90,7 +92,7 @@ def curves(evidence: Evidence) -> Section | None:
     ]
     charts = [
         captioned(
-            curves_figure(of_paper, evidence.epochs, figure_6=(("resnet", 20), ("plain", 20))),
+            curves_figure(of_paper, evidence.epochs, figure_6=_networks_of_figure_6(of_paper)),
             "The paper's protocol over the paper's own curves (thin; Figure 6)"
             + ("" if of_paper else ": no run of it is recorded"),
         )
@@ -114,6 +116,13 @@ def curves(evidence: Evidence) -> Section | None:
         if len(others) > _MAX_SETTINGS
         else [],
     )
+
+
+def _networks_of_figure_6(groups: Sequence[RunGroup]) -> list[tuple[str, int]]:
+    """Those of the figure that are among the groups; the shallowest two if none is."""
+    drawn = dict.fromkeys((point.network, point.depth) for point in figure6())
+    among = [its for its in drawn if "{}{}".format(*its) in {group.model for group in groups}]
+    return among or [("plain", 20), ("resnet", 20)]
 
 
 def depth(evidence: Evidence) -> Section | None:

@@ -51,7 +51,7 @@ def _headlines(evidence: Evidence, board: Sequence[VerdictRow]) -> Iterator[str]
             for verdict in ("reproduced", "better", "worse", "inconclusive")
             if counts[verdict]
         )
-        yield f"Published numbers measured under their own protocol: {told}."
+        yield f"Measurements of published numbers under their own protocol: {told}."
     else:
         yield "No published number was measured under its own protocol yet: every run here is shorter, or follows another recipe."
     if evidence.cards:
