@@ -107,6 +107,6 @@ def lock(session: nox.Session) -> None:
     session.run(
         "uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade",
         "--custom-compile-command", "nox -s lock",
-        "--extra", "references", "--group", "dev", "pyproject.toml", "--output-file", LOCK,
+        "--extra", "references", "--extra", "dashboard", "--group", "dev", "pyproject.toml", "--output-file", LOCK,
         external=True, silent=True,
     )  # fmt: skip

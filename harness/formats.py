@@ -21,20 +21,22 @@ def duration(seconds: float) -> str:
 
 def seconds_for_people(value: float) -> str:
     """Time with three digits: ``1.23 s``, ``45.6 ms``, ``789 us``."""
+    if value >= 999.5:
+        return f"{value:.0f} s"
     for factor, unit in ((1, "s"), (1e3, "ms"), (1e6, "us")):
-        if value * factor >= 1:
+        if value * factor >= 0.9995:  # which is shown as 1
             return f"{value * factor:.3g} {unit}"
     return f"{value * 1e9:.3g} ns"
 
 
 def percent(fraction: float | None) -> str:
     """Per cent without its sign: ``91.25``, as fine as 10,000 images are."""
-    return ABSENT if fraction is None else f"{100 * fraction:.2f}"
+    return ABSENT if fraction is None else f"{100 * fraction:z.2f}"
 
 
 def share(fraction: float | None) -> str:
     """Per cent with its sign, and one digit: ``12.3 %``."""
-    return ABSENT if fraction is None else f"{100 * fraction:.1f} %"
+    return ABSENT if fraction is None else f"{100 * fraction:z.1f} %"
 
 
 def points(fraction: float | None) -> str:

@@ -1,10 +1,11 @@
-"""Builders of what most tests need: a tiny recipe, a run of it, a network of one's own, a listener. No torch."""
+"""Builders of what most tests need: a tiny recipe, a run of it, its row, a network, a listener. No torch."""
 
 import importlib
 import math
 import os
 import sys
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,10 @@ from harness.config import (
     RunSpec,
     Sgd,
     StepSchedule,
+    load_recipe,
 )
 from harness.models import upstream
+from harness.records import KINDS
 
 
 def pytest_addoption(parser):
@@ -225,3 +228,98 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
     monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{tmp_path}/nowhere/.insteadOf")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/")
+
+
+@pytest.fixture
+def make_run():
+    """A completed run: ``make_run(model="plain20", recipe="paper", iterations=64_000, seed=3, test_accuracy=0.9)``.
+
+    What was asked (model, recipe, iterations, seed, precision, data) is in the request as well as in the columns;
+    everything else is a column. The length is by default the recipe's. Later rows are of later runs.
+    """
+    rows_made = 0
+
+    def make(
+        model="resnet20",
+        recipe="short",
+        *,
+        iterations=None,
+        seed=0,
+        precision="fp32",
+        data="cifar10",
+        recipe_changes=None,
+        **columns,
+    ):
+        nonlocal rows_made
+        rows_made += 1
+        asked = load_recipe(recipe)
+        asked = asked.model_validate(asked.model_dump() | (recipe_changes or {}))
+        spec = RunSpec(
+            model=model,
+            recipe=asked,
+            iterations=iterations or asked.num_iterations(),
+            seed=seed,
+            precision=Precision(precision),
+            data=data,
+        )
+        moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=rows_made)
+        row = dict.fromkeys(KINDS["runs"].names)
+        return row | {
+            **spec.columns(),
+            "run_id": f"run-{rows_made}",
+            "experiment": "test",
+            "spec": spec.model_dump_json(),
+            "model_source": "ours",
+            "status": "completed",
+            "started_at": moment,
+            "finished_at": moment + timedelta(seconds=30),
+            "resumed_at": [],
+            "resumed_from": [],
+            "test_accuracy": 0.9,
+            "test_accuracy_best": 0.9,
+            "images_per_second": 1000.0,
+            "seconds": 60.0,
+            "device": "cpu",
+            "device_name": "Some CPU",
+            "threads": 1,
+            "torch": "2.9.0",
+            "weights_sha256": "w",
+            "environment_sha256": "e",
+            **columns,
+        }
+
+    return make
+
+
+@pytest.fixture
+def make_seeds(make_run):
+    """Completed runs of seeds 0, 1, ... with these test accuracies; the best epoch is the last unless told."""
+
+    def make(*accuracies, **changes):
+        return [
+            make_run(seed=seed, test_accuracy=accuracy, **{"test_accuracy_best": accuracy} | changes)
+            for seed, accuracy in enumerate(accuracies)
+        ]
+
+    return make
+
+
+@pytest.fixture
+def make_card():
+    """An identity card: ``make_card("timm-resnet20", counterpart="resnet20", equivalence="identical")``."""
+
+    def make(model, *, counterpart=None, equivalence="reference", **columns):
+        row = dict.fromkeys(KINDS["identities"].names)
+        return row | {
+            "identity_id": f"{model}-card",
+            "model": model,
+            "model_source": "ours",
+            "counterpart": counterpart,
+            "equivalence": equivalence,
+            "initialization": "He et al. by fan-in",
+            "layers_on_main_path": 20,
+            "identified_at": datetime(2026, 1, 1, tzinfo=UTC),
+            **columns,
+        }
+
+    return make

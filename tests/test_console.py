@@ -10,23 +10,6 @@ import pytest
 from harness.config import Precision, RunSpec, load_recipe
 from harness.console import new_table, print_json, print_report, stdout, this_program
 from harness.errors import UsageError, printable
-from harness.formats import duration
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (3599.4, "59 min 59 s"),
-        (3600, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_durations_are_short(seconds, text):
-    assert duration(seconds) == text
 
 
 def test_json_has_a_version_and_no_value_that_json_lacks(capsys):
@@ -167,3 +150,67 @@ def test_texts_of_others_are_no_markup_and_do_nothing_to_the_terminal(capsys):
         "[/]",
         r"[link=x]\x1ba[/link]",
     ]
+
+
+SUMMARY = "Test accuracy after the last iteration, per cent"
+
+
+def summary_lines(out):
+    """Of the table of test accuracies, the columns and then the rows, as text without what aligns it."""
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    table = lines[lines.index(SUMMARY) + 1 :]
+    return table[: table.index("This shows this.")]
+
+
+def test_summary_gives_mean_and_interval_over_seeds(capsys, session, make_run):
+    runs = [make_run(seed=seed, test_accuracy=accuracy) for seed, accuracy in enumerate((0.90, 0.91, 0.92))]
+    runs += [make_run(model="plain20", test_accuracy=0.875)]
+    print_report(session, runs, [])
+    # 4.303 * 1 / sqrt(3) = 2.48
+    assert summary_lines(capsys.readouterr().out) == [
+        "model recipe iterations precision n mean sd 95 % interval images/s time a run",
+        "resnet20 short 1,563 fp32 3 91.00 1.00 88.52 .. 93.48 1,000 1 min 00 s",
+        "plain20 short 1,563 fp32 1 87.50 - - 1,000 1 min 00 s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "note"),
+    [
+        ({"status": "diverged", "test_accuracy": None}, "1 diverged"),
+        ({"status": "failed", "test_accuracy": None}, "1 not completed"),
+        ({"status": "skipped", "test_accuracy": None}, "1 not completed"),
+        ({"resumed_from": ['{"run": "x"}'], "test_accuracy": 0.1}, "1 went on after a change, left out"),
+    ],
+)
+def test_summary_notes_the_seeds_that_are_left_out(capsys, session, make_run, changes, note):
+    print_report(session, [make_run(seed=0), make_run(seed=1), make_run(seed=2, **changes)], [])
+    _, row = summary_lines(capsys.readouterr().out)
+    assert row == f"resnet20 short 1,563 fp32 2 90.00 0.00 90.00 .. 90.00 1,000 1 min 00 s {note}"
+
+
+def test_summary_notes_that_runs_were_shortened(capsys, session, make_run):
+    print_report(session, [make_run(shortened=True, iterations=100), make_run(model="plain20")], [])
+    _, shortened, whole = summary_lines(capsys.readouterr().out)
+    assert shortened == "resnet20 short 100 fp32 1 90.00 - - 1,000 1 min 00 s shortened"
+    assert whole == "plain20 short 1,563 fp32 1 90.00 - - 1,000 1 min 00 s"
+
+
+def test_summary_has_all_notes_in_one_cell(capsys, session, make_run):
+    ends = [
+        {"status": "diverged", "test_accuracy": None},
+        {"status": "diverged", "test_accuracy": None},
+        {"status": "failed", "test_accuracy": None},
+        {"resumed_from": ['{"run": "x"}']},
+    ]
+    runs = [make_run(seed=seed, shortened=True, **changes) for seed, changes in enumerate([{}, *ends])]
+    print_report(session, runs, [])
+    _, row = summary_lines(capsys.readouterr().out)
+    assert row.endswith(" s shortened, 2 diverged, 1 not completed, 1 went on after a change, left out")
+
+
+def test_summary_of_seeds_that_all_diverged_has_no_numbers(capsys, session, make_run):
+    ended = {"status": "diverged", "test_accuracy": None, "images_per_second": None, "seconds": None}
+    print_report(session, [make_run(seed=seed, **ended) for seed in range(2)], [])
+    _, row = summary_lines(capsys.readouterr().out)
+    assert row == "resnet20 short 1,563 fp32 0 - - - - - 2 diverged"

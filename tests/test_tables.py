@@ -1,13 +1,24 @@
-"""Tables of profiles and verifications, as people read them."""
+"""Tables of profiles, verifications, verdicts and comparisons, as people read them."""
 
+import io
+
+import numpy as np
 import pytest
 
+from harness.analysis.by_image import Predicted
+from harness.analysis.comparison import compare_groups
+from harness.analysis.groups import group_runs
 from harness.analysis.profiles import compare_machines, compare_models, compare_sessions
+from harness.analysis.verdicts import verdict_board
+from harness.claims import claims
+from harness.console import PIPE_WIDTH, stdout
 from harness.tables import (
     print_changes,
     print_comparisons,
+    print_model_comparisons,
     print_operators,
     print_profiles,
+    print_verdicts,
     print_verifications,
 )
 
@@ -321,3 +332,165 @@ def test_a_turned_knob_is_a_line_of_a_table_of_its_own(make_verification, printe
         "precision fp32 -> bf16 differs from iteration 1 on, first in loss 1 -",
         "deterministic on -> off bit-identical 391 1.000 (0.980 to 1.020)",
     ]
+
+
+@pytest.fixture
+def on_terminal(monkeypatch):
+    """A function from a number of columns to what a terminal of so many is sent."""
+    # the variables of where tests run decide nothing
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS", "LINES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def make(columns):
+        file = io.StringIO()
+        terminal = type(stdout)(
+            file=file,
+            force_terminal=True,
+            color_system="standard",
+            width=columns,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        monkeypatch.setattr("harness.tables.verdicts.stdout", terminal)
+        return file
+
+    return make
+
+
+@pytest.fixture
+def board(make_seeds):
+    """Claims that are shown to be reproduced, better and worse, and some that are not."""
+    accuracies = {
+        "resnet20": (0.912, 0.9125, 0.913),
+        "resnet32": (0.934, 0.935, 0.936),
+        "resnet44": (0.900, 0.901, 0.902),
+        "resnet56": (0.92, 0.93),
+    }
+    runs = [run for model, its in accuracies.items() for run in make_seeds(*its, model=model, recipe="paper")]
+    runs += make_seeds(0.9, model="plain20")
+    return verdict_board(claims().values(), runs)
+
+
+VERDICTS = {
+    "he2015-resnet20": ("reproduced", "32"),
+    "he2015-resnet32": ("better", "36"),
+    "he2015-resnet44": ("worse", "31"),
+    "he2015-resnet56": ("inconclusive", "33"),
+    "he2015-plain20": ("not comparable", "2"),
+}
+"""Of the board, with the codes of green, cyan, red, yellow and dim."""
+
+
+def line_of(text, key):
+    """Of a table: the line that starts with a key."""
+    [line] = [line for line in text.splitlines() if line.startswith(f"{key} ")]
+    return line.rstrip()
+
+
+@pytest.mark.parametrize("key", VERDICTS)
+def test_verdicts_have_colours_on_a_terminal_only(board, on_terminal, capsys, key):
+    verdict, code = VERDICTS[key]
+    print_verdicts(board, 0.005)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert line_of(out, key).endswith(f"  {verdict}")
+    file = on_terminal(200)
+    print_verdicts(board, 0.005)
+    assert f"\x1b[{code}m{verdict}" in line_of(file.getvalue(), key)
+
+
+def test_keys_of_claims_are_whole_on_a_narrow_terminal(make_seeds, on_terminal):
+    long = ("he2015-resnet110-mean", "torchdistill-resnet20")
+    runs = make_seeds(0.9, model="resnet110") + make_seeds(0.9, model="torchdistill-resnet20")
+    runs += make_seeds(0.9, model=claims()["torchdistill-resnet20"].model)
+    file = on_terminal(80)
+    print_verdicts(verdict_board([claims()[key] for key in long], runs), 0.005)
+    starts = [line.split(" ")[0] for line in file.getvalue().splitlines()]
+    assert set(long) <= set(starts)
+
+
+def test_pipes_get_every_column_in_full(make_seeds, make_card, capsys):
+    model = "some.package.of.mine:make_a_network_of_twenty_layers"
+    mine = {"model": model, "model_source": "own code"}
+    card = make_card(**mine, counterpart="resnet20", equivalence="equal")
+    runs = make_seeds(0.912, 0.9125, 0.913, recipe="paper", **mine)
+    print_verdicts(verdict_board(claims().values(), runs, [card]), 0.005)
+    line = line_of(capsys.readouterr().out, "he2015-resnet20")
+    assert line.split() == [
+        *("he2015-resnet20", model, "paper", "fp32", "8.75", "8.75", "8.63", "..", "8.87", "3", "reproduced")
+    ]
+    assert len(line) < PIPE_WIDTH
+
+
+def test_numbers_of_verdicts_are_flushed_right(board, capsys):
+    print_verdicts(board, 0.005)
+    _, columns, *rows = capsys.readouterr().out.splitlines()
+    for name, cells in (("claimed", ("8.75", "7.51")), ("measured", ("8.75", "6.50"))):
+        end = columns.index(name) + len(name)
+        assert [row[end - 4 : end] for row in rows[:2]] == list(cells)
+
+
+def test_each_note_is_one_line_however_long(board, make_seeds, capsys):
+    print_verdicts(board, 0.005)
+    lines = capsys.readouterr().out.splitlines()
+    notes = [line for line in lines if ": " in line][1:]
+    assert [note.split(": ")[0] for note in notes] == ["he2015-resnet56", "he2015-plain20", "Not measured"]
+    assert len(notes[1]) > 150
+    missing = [row.claim.key for row in board if row.group is None]
+    assert notes[-1] == f"Not measured: {', '.join(missing)}"
+
+
+def test_of_nothing_measured_there_is_no_table(printed):
+    rows = verdict_board([claims()["he2015-resnet20"], claims()["he2015-plain20"]], [])
+    print_verdicts(rows, 0.005)
+    assert [" ".join(words) for words in printed()] == ["Not measured: he2015-resnet20, he2015-plain20"]
+
+
+def test_where_all_was_measured_nothing_is_said_to_be_missing(make_seeds, capsys):
+    runs = make_seeds(0.912, 0.9125, 0.913, recipe="paper")
+    print_verdicts(verdict_board([claims()["he2015-resnet20"]], runs), 0.005)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+@pytest.mark.parametrize(("margin", "shown"), [(0.005, "0.5"), (0.01, "1"), (0.00125, "0.125")])
+def test_verdicts_say_their_margin(board, capsys, margin, shown):
+    print_verdicts(board, margin)
+    assert f" within {shown} points of the claim" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_settings_of_two_models_are_adjusted_for_each_other(make_seeds, printed):
+    comparisons = []
+    for precision in ("fp32", "bf16"):
+        firsts = make_seeds(0.81, 0.83, 0.85, precision=precision)
+        seconds = make_seeds(0.80, 0.80, 0.80, model="plain20", precision=precision)
+        comparisons.append(compare_groups(*group_runs(firsts), *group_runs(seconds), {}))
+    print_model_comparisons(comparisons)
+    rows = [" ".join(words) for words in printed()[2:4]]
+    # t = 3 / (2 / sqrt(3)) = 2.598 of two degrees of freedom: p = 0.122, twice that by Holm; 4.303 * 1.155 = 4.97
+    assert [row.rpartition(" - ")[0].split(" - ")[0] for row in rows] == [
+        f"short 1,563 {precision} 3 +3.00 -1.97 .. +7.97 0.243" for precision in ("fp32", "bf16")
+    ]
+
+
+def test_very_small_p_and_what_has_no_right_answers_can_be_read(make_run, printed):
+    labels = np.zeros(100, np.uint8)
+    right, wrong = Predicted(labels, labels), Predicted(labels, labels + 1)
+    runs = make_run(test_accuracy=1.0), make_run(model="plain20", test_accuracy=0.0)
+    groups = group_runs(runs)
+    predictions = {runs[0]["run_id"]: right, runs[1]["run_id"]: wrong}
+    print_model_comparisons([compare_groups(*groups, predictions)])
+    lines = [" ".join(words) for words in printed()]
+    assert lines[2] == "short 1,563 fp32 1 +100.00 - - +100.00 .. +100.00 - 100.0 % - -"
+    assert lines[-1] == "short 1,563 fp32 0 100 0 < 0.001 < 0.001"
+
+
+def test_long_names_of_models_are_not_cut_in_a_comparison(make_run, capsys):
+    names = "mine:a_network_of_twenty_layers", "others:a_network_of_twenty_layers"
+    groups = group_runs([make_run(model=name) for name in names])
+    print_model_comparisons([compare_groups(*groups, {})])
+    title, columns, *_ = capsys.readouterr().out.splitlines()
+    assert title == f"{names[0]} minus {names[1]}: test accuracy in percentage points, paired by seed"
+    assert columns.split()[-2:] == list(names)

@@ -112,9 +112,10 @@ def layer_profiles(groups: Iterable[RunGroup]) -> list[LayerProfile]:
     profiles = []
     for group in groups:
         named = _NAME.fullmatch(group.model)
-        recorded = [run["layer_responses"] for run in group.runs if run["layer_responses"]]
-        if named is None or not recorded:
+        every = [run["layer_responses"] for run in group.runs if run["layer_responses"]]
+        if named is None or not every:
             continue
+        recorded = [its for its in every if len(its) == len(every[0])]
         by_layer = zip(*([response["std"] for response in its] for its in recorded), strict=True)
         kind, depth = named[1], int(named[2])
         in_paper = {

@@ -79,7 +79,7 @@ def measured_column(claim: Claim) -> str | None:
 
 def differences(claim: Claim, group: RunGroup, networks: Networks) -> list[Difference]:
     """What keeps a group of runs from being compared with a claim; empty if nothing does."""
-    found = [*_of_network(claim, group, networks)]
+    found = _of_function(claim, group, networks)
     if measured_column(claim) is None:
         found.append(Difference("rule of selection", claim.selection, "last"))
     if group.data != "cifar10":
@@ -100,11 +100,10 @@ def differences(claim: Claim, group: RunGroup, networks: Networks) -> list[Diffe
         if ours.get(name) != theirs.get(name):
             words = name.replace("_", " ").replace(".", " ")
             found.append(Difference(words, _shown(theirs.get(name)), _shown(ours.get(name))))
-    return found
+    return found + _of_initial_weights(claim, group, networks)
 
 
-def _of_network(claim: Claim, group: RunGroup, networks: Networks) -> list[Difference]:
-    """Another function, or another rule of initialisation where the recipe leaves that to the implementation."""
+def _of_function(claim: Claim, group: RunGroup, networks: Networks) -> list[Difference]:
     if group.model == claim.model:
         return []
     if networks.network_of(group.model, group.model_source) != networks.network_of(claim.model):
@@ -113,6 +112,14 @@ def _of_network(claim: Claim, group: RunGroup, networks: Networks) -> list[Diffe
         if card is not None:
             why = card["first_deviation"] or "another function"
         return [Difference("network", claim.model, f"{group.model} ({why})")]
+    return []
+
+
+def _of_initial_weights(claim: Claim, group: RunGroup, networks: Networks) -> list[Difference]:
+    """Another rule, where the recipe leaves that to the implementation, and this is another than the claim's."""
+    same_network = networks.network_of(group.model, group.model_source) == networks.network_of(claim.model)
+    if group.model == claim.model or not same_network:
+        return []
     recipe = None if claim.recipe is None else load_recipe(claim.recipe)
     if recipe is not None and recipe.initialization == "implementation":
         cards = networks.card(claim.model), networks.card(group.model, group.model_source)

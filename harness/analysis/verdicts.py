@@ -32,7 +32,7 @@ class VerdictRow:
     claim: Claim
     verdict: Verdict
     group: RunGroup | None
-    """None where nothing was measured."""
+    """Where nothing was measured, one that was tried without any result; None if there is none."""
     measured: Estimate | None
     """Accuracy as a fraction, by the claim's own rule of selection where the runs have it, else after the last
     iteration."""
@@ -128,7 +128,7 @@ def verdict_board(
     if not margin > 0:
         raise ValueError(f"the margin must be positive, not {margin}; say which difference does not matter")
     networks = Networks(cards)
-    groups = [group for group in group_runs(runs) if group.runs]
+    groups = group_runs(runs)
     return [row for claim in claims for row in _rows(claim, groups, networks, margin)]
 
 
@@ -138,13 +138,14 @@ def _rows(
     candidates = [
         (group, differences(claim, group, networks))
         for group in groups
-        if group.model == claim.model or _is_about(claim, group, networks)
+        if group.runs and (group.model == claim.model or _is_about(claim, group, networks))
     ]
     comparable = [_judged(claim, group, margin) for group, found in candidates if not found]
     if comparable:
         return comparable
     if not candidates:
-        return [_row(claim, "not measured")]
+        tried = [group for group in groups if group.model == claim.model and group.data == "cifar10"]
+        return [_row(claim, "not measured", *tried[:1])]
     group, found = min(candidates, key=lambda candidate: _distance(claim, *candidate))
     return [_row(claim, "not comparable", group, differences=tuple(found))]
 

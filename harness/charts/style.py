@@ -6,6 +6,7 @@ The hue says whose code a network is (of Okabe and Ito's palette, as far as it g
 from __future__ import annotations
 
 import colorsys
+import functools
 import html
 import re
 import zlib
@@ -56,7 +57,10 @@ _HUES: Final = {
 }
 _OTHERS: Final = ("#3b7dd8", "#b5651d", "#2e8b57", "#a64d79", "#808000", "#5f5fb0")
 _DEPTHS: Final = (20, 32, 44, 56, 110)
-_LIGHTER_BY: Final = 0.07
+_CONTRAST: Final = 2.45
+"""With white, of the lightest of a hue."""
+_RANGE: Final = 0.12
+"""Of lightness, at least, from the shallowest to the deepest."""
 _SYMBOLS: Final = {20: "circle", 32: "square", 44: "diamond", 56: "triangle-up", 110: "cross"}
 
 
@@ -65,14 +69,36 @@ def color_of(model: str) -> str:
     words = re.split(r"[-.:_\d]", model)
     plain = "plain" in words
     family = "plain" if words[0] == "plain" else words[0]
-    base = _HUES.get(family) or _OTHERS[zlib.crc32(family.encode()) % len(_OTHERS)]
+    number = zlib.crc32(family.encode(errors="surrogatepass"))
+    base = _HUES.get(family) or _OTHERS[number % len(_OTHERS)]
     hue, lightness, saturation = colorsys.rgb_to_hls(*(int(base[at : at + 2], 16) / 255 for at in (1, 3, 5)))
-    depth = _depth(model)
-    if depth in _DEPTHS:
-        lightness += _LIGHTER_BY * _DEPTHS.index(depth)
     if plain and family != "plain":
         saturation /= 2
-    channels = colorsys.hls_to_rgb(hue, min(lightness, 0.72), saturation)
+    depth = _depth(model)
+    if depth in _DEPTHS:
+        lightest = _lightest(hue, saturation)
+        darkest = min(lightness, lightest - _RANGE)
+        lightness = darkest + (lightest - darkest) * _DEPTHS.index(depth) / (len(_DEPTHS) - 1)
+    return _hex(hue, lightness, saturation)
+
+
+@functools.cache
+def _lightest(hue: float, saturation: float) -> float:
+    """The greatest lightness at which a colour still stands out on white."""
+    steps = [step / 200 for step in range(200, 0, -1)]
+    return next(step for step in steps if _contrast_with_white(_hex(hue, step, saturation)) >= _CONTRAST)
+
+
+def _contrast_with_white(color: str) -> float:
+    """Ratio of luminances as WCAG 2.2 defines it."""
+    channels = [int(color[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    luminance = sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+    return 1.05 / (luminance + 0.05)
+
+
+def _hex(hue: float, lightness: float, saturation: float) -> str:
+    channels = colorsys.hls_to_rgb(hue, lightness, saturation)
     return "#" + "".join(f"{round(255 * channel):02x}" for channel in channels)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from harness.analysis.groups import RunGroup
 from harness.analysis.summary import Summary
 from harness.analysis.verdicts import Verdict, VerdictRow
 from harness.charts.style import LIGHT, Chart, color_of, label, new_figure, symbol_of
@@ -31,6 +32,7 @@ def verdict_figure(board: Sequence[VerdictRow], margin: float) -> Chart:
         margin: that they were judged with, as a fraction.
     """
     judged = [row for row in board if row.judgement is not None]
+    devices = {row.group.device_name for row in judged if row.group is not None}
     figure = new_figure(
         x="measured minus claimed test error, percentage points",
         y="",
@@ -46,7 +48,7 @@ def verdict_figure(board: Sequence[VerdictRow], margin: float) -> Chart:
         assert group is not None
         assert measured is not None
         half = None if judgement.low is None else 100 * (judgement.difference - judgement.low)
-        where = f"{row.claim.key}<br>{label(group.model)}, {measured.n} seed{'s' * (measured.n > 1)}, {group.precision}"
+        where = f"{row.claim.key}<br>{_named(group, devices)}, {measured.n} seed{'s' * (measured.n > 1)}"
         figure.add_scatter(
             x=[-100 * judgement.difference],
             y=[where],
@@ -65,6 +67,7 @@ def verdict_figure(board: Sequence[VerdictRow], margin: float) -> Chart:
 def optimism_figure(summaries: Sequence[Summary]) -> Chart:
     """Best-on-test minus last accuracy, for each group that knows both."""
     known = [summary for summary in summaries if summary.optimism is not None]
+    devices = {summary.group.device_name for summary in known}
     figure = new_figure(
         x="test accuracy of the best epoch minus that of the last, percentage points",
         y="",
@@ -79,9 +82,7 @@ def optimism_figure(summaries: Sequence[Summary]) -> Chart:
         half = None if optimism.high is None else 100 * (optimism.high - optimism.mean)
         figure.add_scatter(
             x=[100 * optimism.mean],
-            y=[
-                f"{label(group.model)}<br>{label(group.recipe)}, {group.iterations:,} iterations, {group.precision}"
-            ],
+            y=[f"{_named(group, devices)}<br>{label(group.recipe)}, {group.iterations:,} iterations"],
             error_x=None if half is None else {"type": "data", "array": [half], "thickness": 2},
             mode="markers",
             marker={"color": color_of(group.model), "size": 10, "symbol": symbol_of(group.model)},
@@ -90,3 +91,9 @@ def optimism_figure(summaries: Sequence[Summary]) -> Chart:
     return Chart(
         figure, f"What quoting the best test epoch adds to the accuracy, for {len(known)} groups of runs."
     )
+
+
+def _named(group: RunGroup, devices: Collection[str]) -> str:
+    """Model and precision, and the device where there are several: rows of one name would lie on each other."""
+    words = [group.model, group.precision, *([group.device_name] if len(devices) > 1 else [])]
+    return label(", ".join(words))

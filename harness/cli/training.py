@@ -106,7 +106,7 @@ def reproduce(
     if report:
         from harness.cli.verdicts import default_reports, write_report
 
-        write_report(results, default_reports(results))
+        write_report(results, default_reports(results), quietly=as_json)
     if not all_done:
         raise typer.Exit(EXIT_SOME_FAILED)
 

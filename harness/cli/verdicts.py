@@ -14,6 +14,8 @@ from harness.cli.options import DEFAULT_RESULTS, EXIT_OUT_OF_TOLERANCE, Json, Re
 from harness.errors import RecordError, UnknownNameError, UsageError, printable
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from harness.analysis.comparison import ModelComparison
     from harness.analysis.groups import RunGroup
     from harness.analysis.verdicts import VerdictRow
@@ -23,13 +25,16 @@ __all__ = ["compare", "default_reports", "report", "verdicts", "write_report"]
 Margin = Annotated[
     float,
     typer.Option(
-        help="Percentage points of accuracy that do not matter: nearer than this to a claim is reproduced."
+        help="Percentage points of accuracy that do not matter: shown to be nearer to a claim is reproduced."
     ),
 ]
 
 
 def verdicts(*, margin: Margin = 0.5, results: Results = DEFAULT_RESULTS, as_json: Json = False) -> None:
-    """Hold the recorded runs against every published claim: reproduced, worse, better, or inconclusive."""
+    """Hold the recorded runs against every published claim: reproduced, worse, better, or inconclusive.
+
+    Runs that were not made as the claim was are not comparable. Exit code 3: something is worse than claimed.
+    """
     from harness.analysis.verdicts import verdict_board
     from harness.claims import claims
     from harness.console import print_json, say
@@ -59,12 +64,16 @@ def compare(
     from harness.analysis.by_image import predicted
     from harness.analysis.comparison import comparable_groups, compare_groups
     from harness.analysis.groups import group_runs
+    from harness.analysis.paired import adjusted
     from harness.console import print_json
-    from harness.records import Store
     from harness.tables import print_model_comparisons
 
-    groups = [group for group in group_runs(_read("runs", results)) if group.runs]
+    groups = [group for group in group_runs(_read("runs", results)) if group.runs and group.data == "cifar10"]
     models = dict.fromkeys(group.model for group in groups)
+    if not models:
+        raise RecordError(
+            f"no completed runs of real images are recorded in {printable(results)}/; record some with: harness reproduce"
+        )
     for model in (first, second):
         if model not in models:
             raise UnknownNameError("model with completed runs", model, models)
@@ -72,7 +81,7 @@ def compare(
         raise UsageError(f"{first!r} is compared with itself; name two models")
     pairs = comparable_groups(groups, first, second)
     run_ids = [run["run_id"] for pair in pairs for group in pair for run in group.runs]
-    predictions = predicted(Store(results).read("predictions", run_ids)[0])
+    predictions = predicted(_table("predictions", results, run_ids))
     compared = [compare_groups(*pair, predictions) for pair in pairs]
     comparisons = [comparison for comparison in compared if comparison is not None]
     if not comparisons:
@@ -81,7 +90,8 @@ def compare(
             f"common; run both alike, e.g. harness reproduce compare --models {printable(first)},{printable(second)}"
         )
     if as_json:
-        print_json(comparisons=[_comparison_row(comparison) for comparison in comparisons])
+        adjusted_p = adjusted([comparison.paired for comparison in comparisons])
+        print_json(comparisons=list(map(_comparison_row, comparisons, adjusted_p)))
     else:
         print_model_comparisons(comparisons)
 
@@ -109,13 +119,16 @@ def default_reports(results: Path) -> list[Path]:
     return [results / "report.html", results / "report.md"]
 
 
-def write_report(results: Path, files: Sequence[Path], margin: float | None = None) -> None:
+def write_report(
+    results: Path, files: Sequence[Path], margin: float | None = None, *, quietly: bool = False
+) -> None:
     """Write the report of a store, and say where; records that cannot be read are named on stderr.
 
     Args:
         results: the store.
         files: to be written, each as its suffix says.
         margin: as a fraction; by default half a percentage point.
+        quietly: say it on stderr, because stdout is for something else.
 
     Raises:
         UsageError: a suffix is neither .html nor .md.
@@ -129,20 +142,23 @@ def write_report(results: Path, files: Sequence[Path], margin: float | None = No
 
     renderers = {".html": to_html, ".md": to_markdown}
     for file in files:
-        if file.suffix not in renderers:
+        if file.suffix.lower() not in renderers:
             raise UsageError(f"{printable(file)}: end it in .html or .md, which say what to write")
     words = ["harness", "report", "--results", str(results)]
     if margin is None:
         margin = DEFAULT_MARGIN
     if margin != DEFAULT_MARGIN:
         words += ["--margin", f"{100 * margin:g}"]
+    tell = say if quietly else stdout.print
     evidence = gather(Store(results))
+    if not evidence.runs:
+        say(f"No runs are recorded in {results}/; record some with: harness reproduce")
     for broken in evidence.broken:
         say(f"passed over {broken.path}: {broken.reason}")
     composed = compose(evidence, margin=margin, command=shlex.join(words))
     for file in files:
-        write_atomically(file, renderers[file.suffix](composed).encode())
-        stdout.print(f"Report: {file}")
+        write_atomically(file, renderers[file.suffix.lower()](composed).encode())
+        tell(f"Report: {file}")
 
 
 def _fraction(margin: float) -> float:
@@ -151,21 +167,26 @@ def _fraction(margin: float) -> float:
     Raises:
         UsageError: they are none.
     """
-    if not 0 < margin < 100:
+    fraction = margin / 100
+    if not 0 < fraction < 1:
         raise UsageError(f"--margin {margin}: give percentage points above 0 and below 100, e.g. 0.5")
-    return margin / 100
+    return fraction
 
 
 def _read(kind: str, results: Path) -> list[dict[str, Any]]:
     """Rows of a kind; what is broken is named on stderr."""
+    rows: list[dict[str, Any]] = _table(kind, results).to_pylist()
+    return rows
+
+
+def _table(kind: str, results: Path, run_ids: Sequence[str] | None = None) -> pa.Table:
     from harness.console import say
     from harness.records import Store
 
-    table, broken = Store(results).read(kind)
+    table, broken = Store(results).read(kind, run_ids)
     for file in broken:
         say(f"passed over {file.path}: {file.reason}")
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
+    return table
 
 
 def _verdict_row(row: VerdictRow) -> Mapping[str, Any]:
@@ -180,10 +201,11 @@ def _verdict_row(row: VerdictRow) -> Mapping[str, Any]:
         "measured_accuracy": None if row.measured is None else asdict(row.measured),
         "judgement": None if row.judgement is None else asdict(row.judgement),
         "differences": [asdict(difference) for difference in row.differences],
+        "notes": row.notes(),
     }
 
 
-def _comparison_row(comparison: ModelComparison) -> Mapping[str, Any]:
+def _comparison_row(comparison: ModelComparison, p_adjusted: float | None) -> Mapping[str, Any]:
     paired = comparison.paired
     return {
         "first": _group_row(paired.first),
@@ -191,6 +213,7 @@ def _comparison_row(comparison: ModelComparison) -> Mapping[str, Any]:
         "seeds": paired.seeds,
         "difference_of_accuracy": asdict(paired.difference),
         "p": paired.p,
+        "p_adjusted": p_adjusted,
         "speed_ratio": paired.speed_ratio,
         "detectable_difference": comparison.detectable,
         "by_image": None if comparison.by_image is None else asdict(comparison.by_image),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from harness.analysis.groups import RunGroup, requested
 from harness.formats import ABSENT, percent
@@ -28,9 +30,7 @@ def machine_checks(evidence: Evidence) -> Section | None:
                         Code(row["run_id"]),
                         f"{row['num_epochs']}{' (all)' if row['complete'] else ''}",
                         f"{row['num_iterations']:,}",
-                        "bit-identical"
-                        if row["identical"]
-                        else f"differs from epoch {row['first_epoch']} on",
+                        _outcome(row),
                         row["device_name"],
                     )
                     for row in repeated
@@ -48,9 +48,7 @@ def machine_checks(evidence: Evidence) -> Section | None:
                         Code(row["run_id"]),
                         row["knob"],
                         f"{row['knob_then']} to {row['knob_now']}",
-                        "bit-identical"
-                        if row["identical"]
-                        else f"differs from iteration {row['first_iteration']} on, first in {row['first_tensor']}",
+                        _outcome(row),
                         _ratio(row),
                     )
                     for row in turned
@@ -135,7 +133,7 @@ def command_of(group: RunGroup) -> str:
 
 def environments(evidence: Evidence) -> Section | None:
     """Machines and versions, and how many runs each made; files that could not be read."""
-    if not evidence.runs:
+    if not evidence.runs and not evidence.broken:
         return None
     counts = Counter(
         (
@@ -150,7 +148,9 @@ def environments(evidence: Evidence) -> Section | None:
         )
         for run in evidence.runs
     )
-    notes = [f"Passed over {file.path.name}: {file.reason}" for file in evidence.broken]
+    notes = [
+        f"Passed over {file.path.parent.name}/{file.path.name}: {file.reason}" for file in evidence.broken
+    ]
     return Section(
         key="environments",
         title="On which machines?",
@@ -178,8 +178,17 @@ def environments(evidence: Evidence) -> Section | None:
     )
 
 
-def _ratio(row: object) -> str:
-    assert isinstance(row, dict)
+def _outcome(row: Mapping[str, Any]) -> str:
+    if row["identical"]:
+        return "bit-identical"
+    if row["knob"] is not None and row["first_iteration"] is not None:
+        return f"differs from iteration {row['first_iteration']:,} on, first in {row['first_tensor'] or row['first_column']}"
+    if row["first_epoch"] is not None:
+        return f"differs from epoch {row['first_epoch']} on"
+    return f"differs in {row['first_column']}"
+
+
+def _ratio(row: Mapping[str, Any]) -> str:
     if row["time_ratio"] is None:
         return ABSENT
     if row["time_ratio_low"] is None:
@@ -193,7 +202,7 @@ def _libraries(text: str) -> str:
         return ", ".join(
             f"{name} {versions[name]}" for name in ("numpy", "timm", "torchvision") if name in versions
         )
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return ABSENT
 
 

@@ -13,7 +13,7 @@ from harness.report.document import Badge, Cell, Code, Report, Table
 
 __all__ = ["to_html", "to_markdown"]
 
-_SPECIAL = re.compile(r"([\\`*<>|\[\]])")
+_SPECIAL = re.compile(r"([\\`*_~&<>|\[\]])")
 
 
 def to_html(report: Report) -> str:

@@ -52,11 +52,14 @@ def _headlines(evidence: Evidence, board: Sequence[VerdictRow]) -> Iterator[str]
             if counts[verdict]
         )
         yield f"Measurements of published numbers under their own protocol: {told}."
+    elif evidence.groups:
+        yield "No published number was measured under its own protocol yet: below it says what differs."
     else:
-        yield "No published number was measured under its own protocol yet: every run here is shorter, or follows another recipe."
+        yield "No run of real images is recorded yet: harness reproduce makes some."
     if evidence.cards:
-        same = sum(card["equivalence"] in {"identical", "equal", "permuted"} for card in evidence.cards)
-        others = sum(card["counterpart"] is not None for card in evidence.cards)
+        latest = {card["model"]: card for card in evidence.cards if card["counterpart"] is not None}
+        same = sum(card["equivalence"] in {"identical", "equal", "permuted"} for card in latest.values())
+        others = len(latest)
         yield f"{same} of {others} networks of others are, as functions, those of the paper; {others - same} are not."
     repeated = [row for row in evidence.verifications if row["knob"] is None]
     if repeated:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.comparison import ModelComparison
+from harness.analysis.groups import RunGroup
 from harness.analysis.paired import adjusted
 from harness.analysis.verdicts import Verdict, VerdictRow, notes_by_claims
 from harness.console import new_table, stdout
@@ -32,25 +34,27 @@ def print_verdicts(board: Sequence[VerdictRow], margin: float) -> None:
         board: the rows.
         margin: that they were judged with, as a fraction.
     """
+    shown = [row for row in board if row.group is not None]
+    with_device = len({row.group.device_name for row in shown if row.group is not None}) > 1
     table = new_table(
-        *("claim", "model", "recipe", "precision", "claimed", "measured", "95 % interval", "n", "verdict"),
+        *("claim", "claimed", "measured", "95 % interval", "n", "verdict"),
+        *("model", "recipe", "iterations", "precision", *(["device"] if with_device else [])),
         title=f"Test error, per cent; reproduced: shown to be within {100 * margin:g} points of the claim",
     )
-    table.columns[0].no_wrap = True
-    shown = [row for row in board if row.group is not None]
+    for name in ("claim", "verdict", "model"):
+        next(column for column in table.columns if column.header == name).no_wrap = True
     for row in shown:
         group, measured = row.group, row.measured
         assert group is not None
         table.add_row(
             row.claim.key,
-            group.model,
-            group.recipe,
-            group.precision,
             f"{row.claim.test_error_percent:.2f}",
             "-" if measured is None else percent(1 - measured.mean),
             "-" if measured is None else interval(*measured.error_interval),
             "0" if measured is None else str(measured.n),
             Text(row.verdict, _STYLES[row.verdict]),
+            *(group.model, group.recipe, f"{group.iterations:,}", group.precision),
+            *([group.device_name] if with_device else []),
         )
     if shown:
         stdout.print(table)
@@ -64,19 +68,19 @@ def print_verdicts(board: Sequence[VerdictRow], margin: float) -> None:
 def print_model_comparisons(comparisons: Sequence[ModelComparison]) -> None:
     """Tables of two models in every setting that both have, over seeds and image by image."""
     first, second = comparisons[0].paired.first.model, comparisons[0].paired.second.model
+    with_device = _on_several_devices(comparisons)
     table = new_table(
-        *("recipe", "iterations", "precision", "n", "difference", "95 % interval", "p (Holm)"),
-        *("on other images", "detectable", "answered differently", first, second),
+        *("n", "difference", "95 % interval", "p (Holm)", "on other images", "detectable"),
+        *("answered differently", f"by seeds of {first}", f"by seeds of {second}"),
+        *("recipe", "iterations", "precision", *(["device"] if with_device else [])),
         title=f"{first} minus {second}: test accuracy in percentage points, paired by seed",
     )
+    _flush_right(table, f"by seeds of {first}", f"by seeds of {second}")
     for comparison, p in zip(
         comparisons, adjusted([comparison.paired for comparison in comparisons]), strict=True
     ):
         paired, by_image = comparison.paired, comparison.by_image
         table.add_row(
-            paired.first.recipe,
-            f"{paired.first.iterations:,}",
-            paired.first.precision,
             str(paired.difference.n),
             points(paired.difference.mean),
             interval(paired.difference.low, paired.difference.high, signed=True),
@@ -87,35 +91,50 @@ def print_model_comparisons(comparisons: Sequence[ModelComparison]) -> None:
                 share(getattr(by_image, name, None))
                 for name in ("churn", "churn_of_first", "churn_of_second")
             ),
+            *_setting(paired.first, with_device=with_device),
         )
     stdout.print(table)
     stdout.print(
         "On other images: 95 % interval had the test set been another, seeds as they are. Detectable: the smallest "
-        "difference that so many seeds of each would show with 80 % power. Answered differently: share of images, between "
-        f"the two, and between seeds of {first} and of {second} alone."
+        "difference that so many seeds of each would show with 80 % power. Answered differently: share of images, between the "
+        "two, and by two seeds of one alone."
     )
     _print_by_seed(comparisons, first, second)
 
 
 def _print_by_seed(comparisons: Sequence[ModelComparison], first: str, second: str) -> None:
+    with_device = _on_several_devices(comparisons)
     table = new_table(
-        *("recipe", "iterations", "precision", "seed", f"only {first} right", f"only {second} right"),
-        *("p (McNemar)", "p (Holm)"),
+        *("seed", f"only {first} right", f"only {second} right", "p (McNemar)", "p (Holm)"),
+        *("recipe", "iterations", "precision", *(["device"] if with_device else [])),
         title="Image by image",
     )
+    _flush_right(table, f"only {first} right", f"only {second} right")
     for comparison in comparisons:
-        group = comparison.paired.first
         for its in comparison.by_image.seeds if comparison.by_image else ():
             table.add_row(
-                group.recipe,
-                f"{group.iterations:,}",
-                group.precision,
                 str(its.seed),
                 str(its.test.only_first),
                 str(its.test.only_second),
                 p_value(its.test.p),
                 p_value(its.p_adjusted),
+                *_setting(comparison.paired.first, with_device=with_device),
             )
     if table.rows:
         stdout.print()
         stdout.print(table)
+
+
+def _on_several_devices(comparisons: Sequence[ModelComparison]) -> bool:
+    return len({comparison.paired.first.device_name for comparison in comparisons}) > 1
+
+
+def _setting(group: RunGroup, *, with_device: bool) -> list[str]:
+    cells = [group.recipe, f"{group.iterations:,}", group.precision]
+    return [*cells, group.device_name] if with_device else cells
+
+
+def _flush_right(table: Table, *names: str) -> None:
+    for column in table.columns:
+        if column.header in names:
+            column.justify = "right"

@@ -1,11 +1,13 @@
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from harness.analysis.protocol import Difference
 from harness.analysis.tost import judge
-from harness.analysis.verdicts import DEFAULT_MARGIN, verdict_board
+from harness.analysis.verdicts import DEFAULT_MARGIN, notes_by_claims, verdict_board
 from harness.claims import claims
 
 CLAIMS = claims()
@@ -323,3 +325,137 @@ def test_judging_needs_neither_torch_nor_the_slow_part_of_scipy():
         "import sys, harness.analysis.verdicts; sys.exit(bool({'scipy.stats', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# notes
+
+
+def inconclusive(row, further_seeds):
+    """The same row, which so many more seeds would settle."""
+    judgement = replace(row.judgement, outcome="inconclusive", further_seeds=further_seeds)
+    return replace(row, verdict="inconclusive", judgement=judgement)
+
+
+def ended_otherwise(seeds, **columns):
+    """What a run has that is no evidence, of other seeds than `NEAR` has."""
+    return [columns | {"seed": 3 + seed, "test_accuracy": None} for seed in range(seeds)]
+
+
+def test_of_what_is_shown_nothing_is_to_be_noted(of_paper):
+    for accuracies in (NEAR, (0.900, 0.901, 0.902), (0.923, 0.924, 0.925)):
+        assert row_of("he2015-resnet20", of_paper(*accuracies)).notes() == []
+    assert row_of("he2015-resnet20", []).notes() == []
+
+
+@pytest.mark.parametrize(("number", "rest"), [(1, ""), (3, ""), (4, "; and 1 more"), (11, "; and 8 more")])
+def test_note_names_the_first_three_differences_and_counts_the_others(of_paper, number, rest):
+    row = row_of("he2015-resnet20", of_paper(*NEAR, iterations=100))
+    differing = tuple(Difference(f"knob {number}", "on", "off") for number in range(number))
+    named = "; ".join(f"knob {number}: off here, on in the claim" for number in range(min(number, 3)))
+    assert replace(row, differences=differing).notes() == [f"not comparable: {named}{rest}"]
+
+
+def test_note_of_a_single_seed_says_how_many_to_run_at_least(of_paper):
+    for accuracy in (0.9125, 0.5):
+        assert row_of("he2015-resnet20", of_paper(accuracy)).notes() == [
+            "inconclusive: a single seed has no spread; run at least two more"
+        ]
+
+
+@pytest.mark.parametrize(("number", "words"), [(1, "1 further seed"), (2, "2 further seeds")])
+def test_note_of_what_is_not_shown_says_how_many_seeds_would_settle_it(of_paper, number, words):
+    row = row_of("he2015-resnet20", of_paper(*NEAR))
+    assert inconclusive(row, number).notes() == [
+        f"inconclusive: about {words} would settle it (80 % power, if mean and spread stay)"
+    ]
+
+
+def test_number_of_further_seeds_is_that_of_the_judgement(of_paper):
+    row = row_of("he2015-resnet20", of_paper(0.90, 0.92))
+    number = judge((0.90, 0.92), 0.9125, DEFAULT_MARGIN).further_seeds
+    assert number > 1
+    [note] = row.notes()
+    assert note.startswith(f"inconclusive: about {number} further seeds would ")
+
+
+def test_note_of_values_on_the_edge_says_that_more_seeds_would_not_help(of_paper):
+    for accuracies in ((0.9075, 0.9075), (0.9065, 0.9075, 0.9085)):
+        assert row_of("he2015-resnet20", of_paper(*accuracies)).notes() == [
+            "inconclusive: not even 1,000 seeds would settle it, so near is the margin's edge"
+        ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "what"),
+    [
+        ({"status": "diverged"}, "diverged"),
+        ({"status": "failed"}, "failed or had no network"),
+        ({"status": "skipped"}, "failed or had no network"),
+        ({"resumed_from": ['{"run": "another"}']}, "went on after a change"),
+    ],
+)
+def test_notes_count_the_seeds_that_are_left_out(of_paper, make_run, columns, what):
+    for number, start, end in ((1, "1 more seed ", "is"), (2, "2 more seeds ", "are")):
+        others = [make_run(recipe="paper", **row) for row in ended_otherwise(number, **columns)]
+        notes = row_of("he2015-resnet20", of_paper(*NEAR) + others).notes()
+        assert notes == [f"{start}{what}, and {end} left out"]
+
+
+def test_notes_stand_in_one_order(make_run):
+    accuracies = dict(enumerate((0.90, 0.92)))
+    runs = [
+        make_run("akamaster-resnet20", "akamaster", seed=seed, test_accuracy_best=best)
+        for seed, best in accuracies.items()
+    ]
+    ends = (
+        {"resumed_from": ['{"run": "another"}']},
+        {"status": "failed"},
+        {"status": "diverged"},
+    )
+    runs += [
+        make_run("akamaster-resnet20", "akamaster", seed=2 + number, **columns)
+        for number, columns in enumerate(ends)
+    ]
+    notes = row_of("akamaster-resnet20", runs).notes()
+    assert [note.partition(":")[0].partition(",")[0] for note in notes] == [
+        "inconclusive",
+        "1 more seed diverged",
+        "1 more seed failed or had no network",
+        "1 more seed went on after a change",
+        "measured as it was claimed",
+    ]
+
+
+def test_note_tells_where_the_best_epoch_was_measured_and_only_there(make_seeds):
+    def notes_of(**changes):
+        best = {"model": "akamaster-resnet20", "recipe": "akamaster"} | changes
+        return row_of("akamaster-resnet20", make_seeds(0.917, 0.9173, 0.9176, **best)).notes()
+
+    assert notes_of() == ["measured as it was claimed, by the best epoch on the test set"]
+    assert notes_of(iterations=100) == ["not comparable: iterations: 100 here, 78,200 in the claim"]
+
+
+def test_a_note_of_several_claims_stands_once_with_all_of_them(of_paper):
+    runs = [
+        run
+        for model, iterations in (("resnet20", 100), ("resnet32", 50), ("plain20", 100), ("plain32", None))
+        for run in of_paper(*NEAR, model=model, iterations=iterations)
+    ]
+    board = verdict_board(CLAIMS.values(), runs)
+    assert list(notes_by_claims(board).items()) == [
+        ("not comparable: iterations: 100 here, 64,000 in the claim", ["he2015-resnet20", "he2015-plain20"]),
+        ("not comparable: iterations: 50 here, 64,000 in the claim", ["he2015-resnet32"]),
+    ]
+    assert notes_by_claims([]) == {}
+
+
+def test_a_note_on_another_model_than_the_claims_names_it(of_paper, make_card):
+    runs = of_paper(0.9125, **MINE) + of_paper(0.9125)
+    board = rows_of("he2015-resnet20", runs, [card_of_mine(make_card)])
+    assert list(notes_by_claims(board).values()) == [["he2015-resnet20 by mynet:make", "he2015-resnet20"]]
+
+
+def test_a_note_on_several_groups_of_a_claim_names_it_once(of_paper):
+    board = rows_of("he2015-resnet20", of_paper(0.9125) + of_paper(0.9125, precision="bf16"))
+    assert len(board) == 2
+    assert list(notes_by_claims(board).values()) == [["he2015-resnet20"]]

@@ -188,6 +188,8 @@ def value_of(kind):
         return [value_of(kind.value_type)] * kind.list_size
     if pa.types.is_list(kind):
         return [value_of(kind.value_type)] * 2
+    if pa.types.is_struct(kind):
+        return {field.name: value_of(field.type) for field in kind}
     if pa.types.is_floating(kind):
         return 0.5
     return {pa.string(): "text", pa.bool_(): True}.get(kind, 7)

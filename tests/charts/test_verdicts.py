@@ -1,0 +1,117 @@
+import typing
+
+import pytest
+
+from harness.analysis.summary import summarize
+from harness.analysis.verdicts import Verdict, verdict_board
+from harness.charts import color_of, optimism_figure, verdict_figure
+from harness.charts.verdicts import VERDICT_COLORS
+from harness.claims import claims
+
+CLAIMED = 0.9125
+"""Of he2015-resnet20."""
+
+
+@pytest.fixture
+def board_of():
+    """A function from runs to the rows of the board on ResNet-20."""
+
+    def make(runs, cards=()):
+        wanted = [claims()[key] for key in ("he2015-resnet20", "he2015-plain20")]
+        return verdict_board(wanted, runs, cards)
+
+    return make
+
+
+def test_every_verdict_has_a_colour():
+    assert set(VERDICT_COLORS) == set(typing.get_args(Verdict))
+
+
+def test_measured_error_minus_claimed_with_half_width(board_of, make_seeds, traces_of):
+    board = board_of(make_seeds(0.9105, 0.9125, recipe="paper"))
+    chart = verdict_figure(board, 0.005)
+    [point] = traces_of(chart)
+    # an accuracy 0.1 points below the claim is an error 0.1 points above it
+    assert list(point["x"]) == pytest.approx([0.1])
+    assert list(point["error_x"]["array"]) == pytest.approx([12.7062 * 0.1], rel=1e-4)
+    assert list(point["y"]) == ["he2015-resnet20<br>resnet20, 2 seeds, fp32"]
+    assert point["marker"]["color"] == VERDICT_COLORS["inconclusive"]
+    band, line = chart.figure.to_plotly_json()["layout"]["shapes"]
+    assert (band["x0"], band["x1"]) == (-0.5, 0.5)
+    assert (line["x0"], line["x1"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "verdict"),
+    [
+        ((0.912, 0.9125, 0.913), "reproduced"),
+        ((0.92, 0.921, 0.922), "better"),
+        ((0.90, 0.901, 0.902), "worse"),
+    ],
+)
+def test_points_are_coloured_by_their_verdict(board_of, make_seeds, traces_of, accuracies, verdict):
+    [point] = traces_of(verdict_figure(board_of(make_seeds(*accuracies, recipe="paper")), 0.005))
+    assert point["marker"]["color"] == VERDICT_COLORS[verdict]
+    assert point["hovertemplate"].startswith(verdict)
+    assert list(point["x"]) == pytest.approx([100 * (CLAIMED - accuracies[1])])
+
+
+def test_single_seed_has_no_bar(board_of, make_seeds, traces_of):
+    [point] = traces_of(verdict_figure(board_of(make_seeds(0.91, recipe="paper")), 0.005))
+    assert not point.get("error_x")
+    assert list(point["y"]) == ["he2015-resnet20<br>resnet20, 1 seed, fp32"]
+
+
+def test_what_was_not_judged_is_left_out(board_of, make_seeds, traces_of):
+    assert traces_of(verdict_figure(board_of(make_seeds(0.9, 0.91)), 0.005)) == []
+    assert traces_of(verdict_figure(board_of([]), 0.005)) == []
+
+
+@pytest.mark.parametrize("change", [{"device_name": "Some GPU"}, {"precision": "bf16"}])
+def test_rows_of_other_places_do_not_fall_on_each_other(board_of, make_seeds, traces_of, change):
+    runs = make_seeds(0.91, 0.912, recipe="paper") + make_seeds(0.90, 0.901, recipe="paper", **change)
+    points = traces_of(verdict_figure(board_of(runs), 0.005))
+    assert len(points) == len({point["y"][0] for point in points}) == 2
+
+
+def test_optimism_is_best_minus_last(make_seeds, traces_of):
+    runs = make_seeds(0.90, 0.91, test_accuracy_best=0.92)
+    [point] = traces_of(optimism_figure(summarize(runs)))
+    assert list(point["x"]) == pytest.approx([1.5])
+    assert list(point["error_x"]["array"]) == pytest.approx([12.7062 * 0.5], rel=1e-4)
+    assert list(point["y"]) == ["resnet20<br>short, 1,563 iterations, fp32"]
+    assert point["marker"]["color"] == color_of("resnet20")
+
+
+def test_optimism_of_a_single_seed_has_no_bar_and_unknown_is_left_out(make_seeds, traces_of):
+    runs = make_seeds(0.90, test_accuracy_best=0.92) + make_seeds(
+        0.8, model="plain20", test_accuracy_best=None
+    )
+    [point] = traces_of(optimism_figure(summarize(runs)))
+    assert list(point["x"]) == pytest.approx([2])
+    assert not point.get("error_x")
+
+
+def test_optimism_on_two_devices_does_not_fall_on_one_row(make_seeds, traces_of):
+    runs = make_seeds(0.9) + make_seeds(0.9, device_name="Some GPU")
+    points = traces_of(optimism_figure(summarize(runs)))
+    assert len(points) == len({point["y"][0] for point in points}) == 2
+
+
+def test_texts_of_others_are_no_markup(board_of, make_seeds, make_card, traces_of):
+    mine = {"model": "<b>x:make", "model_source": "<i>mine</i>"}
+    card = make_card("<b>x:make", counterpart="resnet20", equivalence="equal", model_source="<i>mine</i>")
+    runs = [
+        run | {"precision": "<u>fp32", "recipe": "<s>paper"}
+        for run in make_seeds(0.91, 0.912, recipe="paper", **mine)
+    ]
+    [judged] = traces_of(verdict_figure(board_of(runs, [card]), 0.005))
+    [added] = traces_of(optimism_figure(summarize(runs)))
+    for place in (judged["y"][0], added["y"][0]):
+        assert "&lt;b&gt;x:make" in place
+        assert "<" not in place.replace("<br>", "", 1)
+
+
+def test_nothing_gives_an_empty_figure(traces_of):
+    assert traces_of(verdict_figure([], 0.005)) == []
+    assert traces_of(optimism_figure([])) == []
