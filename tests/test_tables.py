@@ -1,6 +1,7 @@
 """Tables of profiles, verifications, verdicts and comparisons, as people read them."""
 
 import io
+import re
 
 import numpy as np
 import pytest
@@ -396,10 +397,25 @@ def test_verdicts_have_colours_on_a_terminal_only(board, on_terminal, capsys, ke
     print_verdicts(board, 0.005)
     out = capsys.readouterr().out
     assert "\x1b" not in out
-    assert line_of(out, key).endswith(f"  {verdict}")
+    [after] = re.findall(rf"  {verdict}  +(\S.*)", line_of(out, key))
+    model = key.removeprefix("he2015-")
+    assert after.split() == [
+        model,
+        *(("short", "1,563") if model == "plain20" else ("paper", "64,000")),
+        "fp32",
+    ]
     file = on_terminal(200)
     print_verdicts(board, 0.005)
     assert f"\x1b[{code}m{verdict}" in line_of(file.getvalue(), key)
+
+
+def test_claim_without_any_result_is_a_dim_line(make_seeds, on_terminal):
+    runs = make_seeds(None, None, recipe="paper", status="diverged")
+    file = on_terminal(200)
+    print_verdicts(verdict_board([claims()["he2015-resnet20"]], runs), 0.005)
+    assert "\x1b[2mnot measured" in line_of(file.getvalue(), "he2015-resnet20")
+    assert "he2015-resnet20: 2 seeds diverged, and are left out" in file.getvalue()
+    assert "Not measured: " not in file.getvalue()
 
 
 def test_keys_of_claims_are_whole_on_a_narrow_terminal(make_seeds, on_terminal):
@@ -420,7 +436,8 @@ def test_pipes_get_every_column_in_full(make_seeds, make_card, capsys):
     print_verdicts(verdict_board(claims().values(), runs, [card]), 0.005)
     line = line_of(capsys.readouterr().out, "he2015-resnet20")
     assert line.split() == [
-        *("he2015-resnet20", model, "paper", "fp32", "8.75", "8.75", "8.63", "..", "8.87", "3", "reproduced")
+        *("he2015-resnet20", "8.75", "8.75", "8.63", "..", "8.87", "3", "reproduced"),
+        *(model, "paper", "64,000", "fp32"),
     ]
     assert len(line) < PIPE_WIDTH
 
@@ -470,8 +487,9 @@ def test_settings_of_two_models_are_adjusted_for_each_other(make_seeds, printed)
     print_model_comparisons(comparisons)
     rows = [" ".join(words) for words in printed()[2:4]]
     # t = 3 / (2 / sqrt(3)) = 2.598 of two degrees of freedom: p = 0.122, twice that by Holm; 4.303 * 1.155 = 4.97
-    assert [row.rpartition(" - ")[0].split(" - ")[0] for row in rows] == [
-        f"short 1,563 {precision} 3 +3.00 -1.97 .. +7.97 0.243" for precision in ("fp32", "bf16")
+    assert [row.split(" - ")[0] for row in rows] == ["3 +3.00 -1.97 .. +7.97 0.243"] * 2
+    assert [row.rpartition(" - ")[2] for row in rows] == [
+        f"short 1,563 {precision}" for precision in ("fp32", "bf16")
     ]
 
 
@@ -483,8 +501,8 @@ def test_very_small_p_and_what_has_no_right_answers_can_be_read(make_run, printe
     predictions = {runs[0]["run_id"]: right, runs[1]["run_id"]: wrong}
     print_model_comparisons([compare_groups(*groups, predictions)])
     lines = [" ".join(words) for words in printed()]
-    assert lines[2] == "short 1,563 fp32 1 +100.00 - - +100.00 .. +100.00 - 100.0 % - -"
-    assert lines[-1] == "short 1,563 fp32 0 100 0 < 0.001 < 0.001"
+    assert lines[2] == "1 +100.00 - - +100.00 .. +100.00 - 100.0 % - - short 1,563 fp32"
+    assert lines[-1] == "0 100 0 < 0.001 < 0.001 short 1,563 fp32"
 
 
 def test_long_names_of_models_are_not_cut_in_a_comparison(make_run, capsys):
@@ -493,4 +511,6 @@ def test_long_names_of_models_are_not_cut_in_a_comparison(make_run, capsys):
     print_model_comparisons([compare_groups(*groups, {})])
     title, columns, *_ = capsys.readouterr().out.splitlines()
     assert title == f"{names[0]} minus {names[1]}: test accuracy in percentage points, paired by seed"
-    assert columns.split()[-2:] == list(names)
+    assert " ".join(columns.split()).endswith(
+        f" by seeds of {names[0]} by seeds of {names[1]} recipe iterations precision"
+    )

@@ -75,9 +75,10 @@ class VerdictRow:
                 (group.num_failed, "failed or had no network"),
                 (group.num_adopted, "went on after a change"),
             ):
+                others = "more " if group.runs else ""
                 if number:
                     notes.append(
-                        f"{number} more seed{'s' * (number > 1)} {what}, and {'are' if number > 1 else 'is'} left out"
+                        f"{number} {others}seed{'s' * (number > 1)} {what}, and {'are' if number > 1 else 'is'} left out"
                     )
         if self.judgement is not None and self.claim.selection == "best-on-test":
             notes.append("measured as it was claimed, by the best epoch on the test set")
@@ -128,26 +129,23 @@ def verdict_board(
     if not margin > 0:
         raise ValueError(f"the margin must be positive, not {margin}; say which difference does not matter")
     networks = Networks(cards)
-    groups = group_runs(runs)
+    groups = [group for group in group_runs(runs) if group.data == "cifar10"]
     return [row for claim in claims for row in _rows(claim, groups, networks, margin)]
 
 
 def _rows(
     claim: Claim, groups: Sequence[RunGroup], networks: Networks, margin: float
 ) -> Sequence[VerdictRow]:
-    candidates = [
-        (group, differences(claim, group, networks))
-        for group in groups
-        if group.runs and (group.model == claim.model or _is_about(claim, group, networks))
-    ]
+    about = [group for group in groups if group.model == claim.model or _is_about(claim, group, networks)]
+    candidates = [(group, differences(claim, group, networks)) for group in about if group.runs]
     comparable = [_judged(claim, group, margin) for group, found in candidates if not found]
     if comparable:
         return comparable
-    if not candidates:
-        tried = [group for group in groups if group.model == claim.model and group.data == "cifar10"]
-        return [_row(claim, "not measured", *tried[:1])]
-    group, found = min(candidates, key=lambda candidate: _distance(claim, *candidate))
-    return [_row(claim, "not comparable", group, differences=tuple(found))]
+    if candidates:
+        group, found = min(candidates, key=lambda candidate: _distance(claim, *candidate))
+        return [_row(claim, "not comparable", group, differences=tuple(found))]
+    tried = sorted(about, key=lambda group: (group.model != claim.model, group.recipe != claim.recipe))
+    return [_row(claim, "not measured", *tried[:1])]
 
 
 def _is_about(claim: Claim, group: RunGroup, networks: Networks) -> bool:

@@ -3,6 +3,7 @@
     results/<kind>/<name>.parquet                what was run or measured here
     results/published/<kind>/<name>.parquet      what the project ships as evidence, read-only
     results/checkpoints/<run id>.safetensors     runs that were interrupted
+    results/.index/                              what was read of them already; can be removed at any time
 
 One file per record, named after its first column. A run's records of the kinds ``runs``, ``epochs`` and
 ``predictions`` have the same name, and that of kind ``runs`` is written last, so a run is recorded once all of it is.
@@ -23,6 +24,7 @@ import pyarrow.parquet as pq
 
 from harness.atomic import leftovers, write_atomically
 from harness.errors import RecordError, printable
+from harness.records.index import Index, Indexed, stamp_of, write_index
 from harness.records.schema import ENDED, KINDS, SCHEMA_VERSION, conform, to_table
 from harness.seal import NO_DIGEST, is_sealed, seal
 
@@ -44,6 +46,11 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
 
 _MICROSECONDS = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
 """Since 1970, of the years 1 to 9999, which Python knows."""
+
+_INDEXED = frozenset({"runs"})
+"""Kinds that may have thousands of files, each with little in it."""
+_WORTH_AN_INDEX = 200
+"""So many files take longer to read than an index to write."""
 
 PARTS_OF_RUNS = ("epochs", "predictions")
 """Kinds that are written before the run that they belong to."""
@@ -124,20 +131,37 @@ class Store:
         Returns:
             The records, and the files that are none.
         """
-        tables: dict[str, pa.Table] = {}
-        broken = []
         wanted = None if run_ids is None else set(run_ids)
+        index = Index.read(self._index(kind), KINDS[kind]) if kind in _INDEXED else Index.empty(KINDS[kind])
+        # an empty table first, since concat_tables wants one, and empty_table() imports pandas for half a second
+        tables = [pa.Table.from_batches([], schema=KINDS[kind])]
+        places: list[tuple[int, int]] = []  # in the index, of files that follow one another
+        entries: list[Indexed] = []
+        broken, num_read, known = [], 0, set[str]()
         for path in self.files(kind):
-            if path.stem in tables or (wanted is not None and path.stem not in wanted):
+            if path.stem in known or (wanted is not None and path.stem not in wanted):
                 continue
             try:
-                tables[path.stem] = _read_file(path, kind)
+                file, stamp = path.relative_to(self.root).as_posix(), stamp_of(path)
+                place = index.find(file, stamp)
+                if place is None:
+                    table = _read_file(path, kind)
+                    tables += [*index.rows(places), table]
+                    places, num_read = [], num_read + 1
+                else:
+                    places.append(place)
             except RecordError as error:
                 broken.append(BrokenFile(path, str(error)))
-        none = pa.Table.from_batches(
-            [], schema=KINDS[kind]
-        )  # empty_table() imports pandas, for half a second
-        return pa.concat_tables([none, *tables.values()]), broken
+            else:
+                known.add(path.stem)
+                entries.append(Indexed(file, stamp, len(table) if place is None else place[1]))
+        found = pa.concat_tables([*tables, *index.rows(places)])
+        if kind in _INDEXED and wanted is None and num_read >= _WORTH_AN_INDEX:
+            write_index(self._index(kind), found, entries)
+        return found, broken
+
+    def _index(self, kind: str) -> Path:
+        return self.root / ".index" / f"{kind}.arrow"
 
     def local_run(self, run_id: str) -> dict[str, Any] | None:
         """The run as it was recorded here, not as published; None if it was not, or its file is broken."""

@@ -29,6 +29,7 @@ class Evidence:
     predictions: Mapping[str, Predicted]
     """By run."""
     cards: Sequence[_Row]
+    """Oldest first."""
     networks: Networks
     audits: Sequence[_Row]
     profiles: Sequence[_Row]
@@ -46,6 +47,12 @@ class Evidence:
         """These of a group."""
         cells = (group.recipe, f"{group.iterations:,}", group.precision)
         return (*cells, group.device_name) if self._has_several_devices else cells
+
+    @property
+    def compared_cards(self) -> list[_Row]:
+        """The latest card of each model that was compared with one of the paper, by name."""
+        latest = {card["model"]: card for card in self.cards}
+        return [latest[model] for model in sorted(latest) if latest[model]["counterpart"] is not None]
 
     @functools.cached_property
     def _has_several_devices(self) -> bool:
@@ -73,7 +80,7 @@ def gather(store: Store) -> Evidence:
     wanted = [run["run_id"] for group in groups for run in group.runs]
     predictions, unread = store.read("predictions", wanted)
     broken.extend(unread)
-    cards = rows("identities")
+    cards = sorted(rows("identities"), key=lambda card: card["identified_at"])
     return Evidence(
         runs=runs,
         groups=groups,

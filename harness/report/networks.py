@@ -84,7 +84,7 @@ _FUNCTIONS = {
 def identity(evidence: Evidence) -> Section | None:
     """Identity cards; None where there are none."""
     trained = {group.model for group in evidence.groups}
-    others = [card for card in evidence.cards if card["counterpart"] is not None]
+    others = evidence.compared_cards
     if not others:
         return None
     shown = [

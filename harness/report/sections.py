@@ -55,11 +55,11 @@ def _headlines(evidence: Evidence, board: Sequence[VerdictRow]) -> Iterator[str]
     elif evidence.groups:
         yield "No published number was measured under its own protocol yet: below it says what differs."
     else:
-        yield "No run of real images is recorded yet: harness reproduce makes some."
-    if evidence.cards:
-        latest = {card["model"]: card for card in evidence.cards if card["counterpart"] is not None}
-        same = sum(card["equivalence"] in {"identical", "equal", "permuted"} for card in latest.values())
-        others = len(latest)
+        yield "No completed run of real images is recorded yet: harness reproduce makes some."
+    if evidence.compared_cards:
+        compared = evidence.compared_cards
+        same = sum(card["equivalence"] in {"identical", "equal", "permuted"} for card in compared)
+        others = len(compared)
         yield f"{same} of {others} networks of others are, as functions, those of the paper; {others - same} are not."
     repeated = [row for row in evidence.verifications if row["knob"] is None]
     if repeated:

@@ -147,6 +147,32 @@ def test_every_difference_is_named(found):
     ]
 
 
+def test_network_and_rule_of_selection_are_named_before_all_else(found):
+    texts = found(
+        CLAIMS["he2015-resnet110"],
+        model="plain20",
+        data="synthetic",
+        iterations=100,
+        recipe_changes={"batch_size": 256},
+    )
+    assert [text.split(":")[0] for text in texts] == [
+        *("network", "rule of selection", "data", "iterations", "batch size"),
+    ]
+
+
+def test_initial_weights_are_named_after_all_else(found, make_card):
+    texts = found(
+        CLAIMS["akamaster-resnet20"],
+        [make_card("resnet20", initialization="U(-1, 1)"), akamasters(make_card)],
+        model="resnet20",
+        recipe="akamaster",
+        data="synthetic",
+        iterations=100,
+        recipe_changes={"batch_size": 256},
+    )
+    assert [text.split(":")[0] for text in texts] == ["data", "iterations", "batch size", "initial weights"]
+
+
 def test_difference_reads_like_a_sentence():
     difference = Difference("iterations", "64,000", "100")
     assert str(difference) == "iterations: 100 here, 64,000 in the claim"

@@ -234,7 +234,8 @@ def test_claim_of_the_best_epoch_is_held_against_the_best(make_run):
 @pytest.mark.parametrize("columns", [{"status": "diverged"}, {"status": "failed"}, {"status": "skipped"}])
 def test_runs_that_did_not_complete_are_no_evidence(of_paper, columns):
     ended = of_paper(None, None, None, **columns)
-    assert row_of("he2015-resnet20", ended).verdict == "not measured"
+    row = row_of("he2015-resnet20", ended)
+    assert (row.verdict, row.measured, row.judgement, row.differences) == ("not measured", None, None, ())
     others = [run | {"seed": run["seed"] + 3} for run in ended]
     row = row_of("he2015-resnet20", of_paper(*NEAR) + others)
     assert (row.verdict, row.measured.n) == ("reproduced", 3)
@@ -243,7 +244,8 @@ def test_runs_that_did_not_complete_are_no_evidence(of_paper, columns):
 
 def test_runs_that_went_on_from_other_circumstances_are_no_evidence(of_paper):
     adopted = of_paper(0.5, 0.6, 0.7, resumed_from=['{"run": "another"}'])
-    assert row_of("he2015-resnet20", adopted).verdict == "not measured"
+    row = row_of("he2015-resnet20", adopted)
+    assert (row.verdict, row.measured, row.judgement, row.differences) == ("not measured", None, None, ())
     others = [run | {"seed": run["seed"] + 3} for run in adopted]
     row = row_of("he2015-resnet20", of_paper(*NEAR) + others)
     assert (row.verdict, row.measured.n, row.group.num_adopted) == ("reproduced", 3, 3)
@@ -399,6 +401,51 @@ def test_notes_count_the_seeds_that_are_left_out(of_paper, make_run, columns, wh
         others = [make_run(recipe="paper", **row) for row in ended_otherwise(number, **columns)]
         notes = row_of("he2015-resnet20", of_paper(*NEAR) + others).notes()
         assert notes == [f"{start}{what}, and {end} left out"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "what"),
+    [
+        ({"status": "diverged"}, "diverged"),
+        ({"status": "failed"}, "failed or had no network"),
+        ({"status": "skipped"}, "failed or had no network"),
+        ({"resumed_from": ['{"run": "another"}']}, "went on after a change"),
+    ],
+)
+def test_claim_whose_seeds_have_no_result_is_not_measured_but_says_how_many_there_were(
+    of_paper, columns, what
+):
+    for number, start, end in ((1, "1 seed ", "is"), (3, "3 seeds ", "are")):
+        row = row_of("he2015-resnet20", of_paper(*[None] * number, **columns))
+        assert (row.verdict, row.measured, row.judgement, row.differences) == ("not measured", None, None, ())
+        assert (row.group.model, row.group.recipe, row.group.iterations) == ("resnet20", "paper", 64_000)
+        assert row.group.runs == ()
+        assert row.notes() == [f"{start}{what}, and {end} left out"]
+
+
+def test_seeds_without_a_result_are_counted_by_how_they_ended(of_paper, make_run):
+    runs = [*of_paper(None, None, status="diverged"), make_run(recipe="paper", seed=2, status="failed")]
+    row = row_of("he2015-resnet20", runs)
+    assert (row.verdict, row.measured) == ("not measured", None)
+    assert row.notes() == [
+        "2 seeds diverged, and are left out",
+        "1 seed failed or had no network, and is left out",
+    ]
+    assert list(notes_by_claims([row]).values()) == [["he2015-resnet20"]] * 2
+
+
+def test_attempts_on_other_images_or_models_leave_a_claim_without_a_group(of_paper):
+    for changes in ({"data": "synthetic"}, {"model": "plain20"}):
+        row = row_of("he2015-resnet20", of_paper(None, None, status="diverged", **changes))
+        assert (row.verdict, row.group, row.notes()) == ("not measured", None, [])
+
+
+def test_what_was_measured_is_shown_before_what_has_no_result(of_paper):
+    failed = of_paper(None, None, status="diverged")
+    short = of_paper(*NEAR, iterations=100)
+    for runs in (failed + short, short + failed):
+        row = row_of("he2015-resnet20", runs)
+        assert (row.verdict, row.group.iterations) == ("not comparable", 100)
 
 
 def test_notes_stand_in_one_order(make_run):

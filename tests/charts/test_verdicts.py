@@ -34,7 +34,7 @@ def test_measured_error_minus_claimed_with_half_width(board_of, make_seeds, trac
     # an accuracy 0.1 points below the claim is an error 0.1 points above it
     assert list(point["x"]) == pytest.approx([0.1])
     assert list(point["error_x"]["array"]) == pytest.approx([12.7062 * 0.1], rel=1e-4)
-    assert list(point["y"]) == ["he2015-resnet20<br>resnet20, 2 seeds, fp32"]
+    assert list(point["y"]) == ["he2015-resnet20<br>resnet20, fp32, 2 seeds"]
     assert point["marker"]["color"] == VERDICT_COLORS["inconclusive"]
     band, line = chart.figure.to_plotly_json()["layout"]["shapes"]
     assert (band["x0"], band["x1"]) == (-0.5, 0.5)
@@ -59,7 +59,7 @@ def test_points_are_coloured_by_their_verdict(board_of, make_seeds, traces_of, a
 def test_single_seed_has_no_bar(board_of, make_seeds, traces_of):
     [point] = traces_of(verdict_figure(board_of(make_seeds(0.91, recipe="paper")), 0.005))
     assert not point.get("error_x")
-    assert list(point["y"]) == ["he2015-resnet20<br>resnet20, 1 seed, fp32"]
+    assert list(point["y"]) == ["he2015-resnet20<br>resnet20, fp32, 1 seed"]
 
 
 def test_what_was_not_judged_is_left_out(board_of, make_seeds, traces_of):
@@ -74,12 +74,25 @@ def test_rows_of_other_places_do_not_fall_on_each_other(board_of, make_seeds, tr
     assert len(points) == len({point["y"][0] for point in points}) == 2
 
 
+def test_device_stands_after_the_precision_where_there_are_several(board_of, make_seeds, traces_of):
+    runs = make_seeds(0.91, 0.912, recipe="paper") + make_seeds(0.90, recipe="paper", device_name="Some GPU")
+    judged, added = verdict_figure(board_of(runs), 0.005), optimism_figure(summarize(runs))
+    assert [point["y"][0] for point in traces_of(judged)] == [
+        "he2015-resnet20<br>resnet20, fp32, Some CPU, 2 seeds",
+        "he2015-resnet20<br>resnet20, fp32, Some GPU, 1 seed",
+    ]
+    assert [point["y"][0] for point in traces_of(added)] == [
+        "resnet20, fp32, Some CPU<br>paper, 64,000 iterations",
+        "resnet20, fp32, Some GPU<br>paper, 64,000 iterations",
+    ]
+
+
 def test_optimism_is_best_minus_last(make_seeds, traces_of):
     runs = make_seeds(0.90, 0.91, test_accuracy_best=0.92)
     [point] = traces_of(optimism_figure(summarize(runs)))
     assert list(point["x"]) == pytest.approx([1.5])
     assert list(point["error_x"]["array"]) == pytest.approx([12.7062 * 0.5], rel=1e-4)
-    assert list(point["y"]) == ["resnet20<br>short, 1,563 iterations, fp32"]
+    assert list(point["y"]) == ["resnet20, fp32<br>short, 1,563 iterations"]
     assert point["marker"]["color"] == color_of("resnet20")
 
 

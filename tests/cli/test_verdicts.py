@@ -137,9 +137,9 @@ def test_verdicts_are_a_line_for_each_claim_that_was_measured(
     others = [key for key in claims() if key not in {"he2015-resnet20", "he2015-plain20"}]
     assert words(out) == [
         "Test error, per cent; reproduced: shown to be within 0.5 points of the claim",
-        "claim model recipe precision claimed measured 95 % interval n verdict",
-        "he2015-resnet20 resnet20 paper fp32 8.75 8.75 8.63 .. 8.87 3 reproduced",
-        "he2015-plain20 plain20 paper fp32 9.68 9.68 - 1 inconclusive",
+        "claim claimed measured 95 % interval n verdict model recipe iterations precision",
+        "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced resnet20 paper 64,000 fp32",
+        "he2015-plain20 9.68 9.68 - 1 inconclusive plain20 paper 64,000 fp32",
         "he2015-plain20: inconclusive: a single seed has no spread; run at least two more",
         f"Not measured: {', '.join(others)}",
     ]
@@ -197,18 +197,30 @@ def test_verdicts_as_json_are_one_versioned_object_with_every_field(
         "seeds": [0, 1, 2],
         "run_ids": [run["run_id"] for run in runs],
         "differences": [],
+        "notes": [],
     }
     short = rows["he2015-plain20"]
     assert short["differences"] == [{"what": "iterations", "claimed": "64,000", "measured": "3"}]
+    assert short["notes"] == ["not comparable: iterations: 3 here, 64,000 in the claim"]
     assert (short["verdict"], short["judgement"]) == ("not comparable", None)
     assert short["measured_accuracy"] == {
         "n": 1, "mean": 0.93, "sd": None, "low": None, "high": None, "minimum": 0.93, "maximum": 0.93, "method": "none",
     }  # fmt: skip
     unmeasured = rows["he2015-resnet32"]
     assert set(unmeasured) == {*row, "measured_accuracy", "judgement"}
-    known = ("claim", "claimant", "stated_in", "selection", "claimed_accuracy", "verdict", "differences")
+    known = (
+        "claim",
+        "claimant",
+        "stated_in",
+        "selection",
+        "claimed_accuracy",
+        "verdict",
+        "differences",
+        "notes",
+    )
     assert all(unmeasured[name] is None for name in unmeasured if name not in known)
     assert unmeasured["verdict"] == "not measured"
+    assert (unmeasured["differences"], unmeasured["notes"]) == ([], [])
 
 
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
@@ -242,7 +254,8 @@ def test_exit_code_is_3_exactly_where_a_claim_is_shown_to_be_worse(
         assert row["verdict"] == verdict
     else:
         [line] = [line for line in words(out) if line.startswith("he2015-resnet20 ")]
-        assert line.endswith(f" {len(accuracies)} {verdict}")
+        length = f"{changes.get('iterations', 64_000):,}"
+        assert line.endswith(f" {len(accuracies)} {verdict} resnet20 paper {length} fp32")
 
 
 def test_a_single_worse_claim_among_others_is_enough_for_exit_code_3(
@@ -252,8 +265,8 @@ def test_a_single_worse_claim_among_others_is_enough_for_exit_code_3(
     code, out, _ = harness("verdicts", "--results", results)
     assert code == 3
     # 4.303 * 0.1 / sqrt(3) = 0.25
-    assert "he2015-plain20 plain20 paper fp32 9.68 10.90 10.65 .. 11.15 3 worse" in words(out)
-    assert "he2015-resnet20 resnet20 paper fp32 8.75 8.75 8.63 .. 8.87 3 reproduced" in words(out)
+    assert "he2015-plain20 9.68 10.90 10.65 .. 11.15 3 worse plain20 paper 64,000 fp32" in words(out)
+    assert "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced resnet20 paper 64,000 fp32" in words(out)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +286,7 @@ def test_margin_decides_what_is_near(
     title, _, line, *_ = words(out)
     assert left == code
     assert title.endswith(f"shown to be within {margin} points of the claim")
-    assert line.endswith(f" 3 {verdict}")
+    assert line.endswith(f" 3 {verdict} resnet20 paper 64,000 fp32")
     left, out, _ = harness("verdicts", "--results", results, "--margin", margin, "--json")
     assert (left, content_of(out)["margin"]) == (code, margin)
 
@@ -344,7 +357,7 @@ def test_a_short_run_says_why_it_is_not_comparable(
     record(of_paper(*NEAR, iterations=2000))
     _, out, _ = harness("verdicts", "--results", results)
     lines = words(out)
-    assert "he2015-resnet20 resnet20 paper fp32 8.75 8.75 8.63 .. 8.87 3 not comparable" in lines
+    assert "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 not comparable resnet20 paper 2,000 fp32" in lines
     assert "he2015-resnet20: not comparable: iterations: 2,000 here, 64,000 in the claim" in lines
 
 
@@ -368,8 +381,46 @@ def test_seeds_that_are_left_out_are_mentioned(
     record([*of_paper(*NEAR), left_out | {"seed": 3}])
     code, out, _ = harness("verdicts", "--results", results)
     assert code == 0
-    assert words(out)[2].endswith(" 3 reproduced")
+    assert words(out)[2].endswith(" 3 reproduced resnet20 paper 64,000 fp32")
     assert words(out)[3] == f"he2015-resnet20: {note}"
+    _, out, _ = harness("verdicts", "--results", results, "--json")
+    [row] = [row for row in content_of(out)["verdicts"] if row["claim"] == "he2015-resnet20"]
+    assert row["notes"] == [note]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"status": "diverged"}, "diverged"),
+        ({"status": "failed"}, "failed or had no network"),
+        ({"status": "skipped"}, "failed or had no network"),
+    ],
+)
+def test_a_claim_that_was_tried_without_any_result_has_a_line_that_says_so(
+    harness: Harness,
+    results: Path,
+    record: Record,
+    of_paper: Callable[..., list[Row]],
+    changes: Row,
+    what: str,
+) -> None:
+    record(of_paper(None, None, **changes))
+    code, out, err = harness("verdicts", "--results", results)
+    assert (code, err) == (0, "")
+    others = [key for key in claims() if key != "he2015-resnet20"]
+    note = f"2 seeds {what}, and are left out"
+    assert words(out)[1:] == [
+        "claim claimed measured 95 % interval n verdict model recipe iterations precision",
+        "he2015-resnet20 8.75 - - 0 not measured resnet20 paper 64,000 fp32",
+        f"he2015-resnet20: {note}",
+        f"Not measured: {', '.join(others)}",
+    ]
+    code, out, err = harness("verdicts", "--results", results, "--json")
+    assert (code, err) == (0, "")
+    [row] = [row for row in content_of(out)["verdicts"] if row["claim"] == "he2015-resnet20"]
+    assert (row["verdict"], row["measured_accuracy"], row["judgement"]) == ("not measured", None, None)
+    assert (row["model"], row["recipe"], row["iterations"]) == ("resnet20", "paper", 64_000)
+    assert (row["seeds"], row["run_ids"], row["differences"], row["notes"]) == ([], [], [], [note])
 
 
 def test_verdicts_of_several_devices_can_be_told_apart(
@@ -378,9 +429,13 @@ def test_verdicts_of_several_devices_can_be_told_apart(
     record([*of_paper(*NEAR), *of_paper(*BELOW, device_name="Some GPU")])
     code, out, _ = harness("verdicts", "--results", results)
     assert code == 3
+    assert words(out)[1].endswith(" n verdict model recipe iterations precision device")
     rows = [line for line in words(out) if line.startswith("he2015-resnet20 ")]
-    assert [line.split()[-1] for line in rows] == ["reproduced", "worse"]
-    assert ["Some CPU" in rows[0], "Some GPU" in rows[1]] == [True, True]
+    setting = "resnet20 paper 64,000 fp32"
+    assert [line.partition(" 3 ")[2] for line in rows] == [
+        f"reproduced {setting} Some CPU",
+        f"worse {setting} Some GPU",
+    ]
 
 
 def test_a_model_of_ones_own_stands_beside_the_claim_that_its_card_names(
@@ -395,7 +450,23 @@ def test_a_model_of_ones_own_stands_beside_the_claim_that_its_card_names(
     card = make_card(**mine, counterpart="resnet20", equivalence="equal")
     Store(results).write("identities", complete("identities", card))
     _, out, _ = harness("verdicts", "--results", results)
-    assert "he2015-resnet20 mynet:make paper fp32 8.75 8.75 8.63 .. 8.87 3 reproduced" in words(out)
+    assert "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced mynet:make paper 64,000 fp32" in words(out)
+
+
+def test_a_note_on_a_model_of_ones_own_names_it_beside_the_claim(
+    harness: Harness,
+    results: Path,
+    record: Record,
+    of_paper: Callable[..., list[Row]],
+    make_card: Callable[..., Row],
+) -> None:
+    mine = {"model": "mynet:make", "model_source": "mynet.py at a"}
+    record([*of_paper(0.9125, **mine), *of_paper(*NEAR)])
+    card = make_card(**mine, counterpart="resnet20", equivalence="equal")
+    Store(results).write("identities", complete("identities", card))
+    _, out, _ = harness("verdicts", "--results", results)
+    note = "inconclusive: a single seed has no spread; run at least two more"
+    assert f"he2015-resnet20 by mynet:make: {note}" in words(out)
 
 
 # compare
@@ -403,9 +474,11 @@ def test_a_model_of_ones_own_stands_beside_the_claim_that_its_card_names(
 LEGEND = (
     "On other images: 95 % interval had the test set been another, seeds as they are. Detectable: the smallest "
     "difference that so many seeds of each would show with 80 % power. Answered differently: share of images, between "
-    "the two, and between seeds of resnet20 and of plain20 alone."
+    "the two, and by two seeds of one alone."
 )
 
+SETTING = "short 1,563 fp32"
+"""Of the runs of `compared`."""
 BY_IMAGE_CHURN = ["50.0", "%", "12.5", "%", "62.5", "%"]
 """Between the two 5 and 3 of 8 images; between seeds of the first 1, of the second 5."""
 
@@ -417,13 +490,14 @@ def test_two_models_are_compared_by_seed_and_by_image(harness: Harness, results:
     title, columns, row, legend, *by_seed = words(out)
     assert title == "resnet20 minus plain20: test accuracy in percentage points, paired by seed"
     assert columns == (
-        "recipe iterations precision n difference 95 % interval p (Holm) on other images detectable "
-        "answered differently resnet20 plain20"
+        "n difference 95 % interval p (Holm) on other images detectable answered differently "
+        "by seeds of resnet20 by seeds of plain20 recipe iterations precision"
     )
     # differences 62.5 and 0; 12.706 * 31.25 = 397.07
-    start = "short 1,563 fp32 2 +31.25 -365.82 .. +428.32 0.500 "
+    start = "2 +31.25 -365.82 .. +428.32 0.500 "
     assert row.startswith(start)
-    low, dots, high, detectable, *shares = row.removeprefix(start).split()
+    assert row.endswith(f" {SETTING}")
+    low, dots, high, detectable, *shares = row.removeprefix(start).removesuffix(SETTING).split()
     assert dots == ".."
     assert 0 <= float(low) < 31.25 < float(high) <= 100
     assert float(detectable) > 31.25
@@ -433,9 +507,9 @@ def test_two_models_are_compared_by_seed_and_by_image(harness: Harness, results:
     assert by_seed == [
         "",
         "Image by image",
-        "recipe iterations precision seed only resnet20 right only plain20 right p (McNemar) p (Holm)",
-        "short 1,563 fp32 0 5 0 0.062 0.125",
-        "short 1,563 fp32 1 1 1 1.000 1.000",
+        "seed only resnet20 right only plain20 right p (McNemar) p (Holm) recipe iterations precision",
+        f"0 5 0 0.062 0.125 {SETTING}",
+        f"1 1 1 1.000 1.000 {SETTING}",
     ]
 
 
@@ -493,6 +567,7 @@ def test_a_comparison_as_json_is_one_versioned_object_with_every_field(
     assert row == {
         "seeds": [0, 1],
         "p": pytest.approx(0.5),
+        "p_adjusted": pytest.approx(0.5),
         "speed_ratio": 1.5,
         "detectable_difference": pytest.approx(detectable_difference(spread, 2)),
     }
@@ -503,9 +578,9 @@ def test_the_other_way_round_a_comparison_changes_sign(harness: Harness, results
     _, out, _ = harness("compare", "plain20", "resnet20", "--results", results)
     lines = words(out)
     assert lines[0].startswith("plain20 minus resnet20: ")
-    assert lines[2].startswith("short 1,563 fp32 2 -31.25 -428.32 .. +365.82 0.500 ")
-    assert lines[2].split()[-6:] == ["50.0", "%", "62.5", "%", "12.5", "%"]
-    assert lines[-2] == "short 1,563 fp32 0 0 5 0.062 0.125"
+    assert lines[2].startswith("2 -31.25 -428.32 .. +365.82 0.500 ")
+    assert lines[2].endswith(f" 50.0 % 62.5 % 12.5 % {SETTING}")
+    assert lines[-2] == f"0 0 5 0.062 0.125 {SETTING}"
 
 
 def test_every_setting_that_both_models_have_is_a_line(
@@ -520,23 +595,42 @@ def test_every_setting_that_both_models_have_is_a_line(
     record(make_seeds(0.5, precision="bf16"))  # of only one of them
     _, out, _ = harness("compare", "resnet20", "plain20", "--results", results)
     lines = words(out)
-    assert [line.split()[:4] for line in lines[2:4]] == [
-        ["short", "1,563", "fp32", "2"],
-        ["short", "100", "fp32", "1"],
+    assert [[line.split()[0], *line.split()[-3:]] for line in lines[2:4]] == [
+        ["2", "short", "1,563", "fp32"],
+        ["1", "short", "100", "fp32"],
     ]
     # of one seed there is no spread, and no p to adjust with; what is by image is there
-    assert lines[3].startswith("short 100 fp32 1 +25.00 - - ")
-    assert lines[3].endswith(" - 25.0 % - -")
+    assert lines[3].startswith("1 +25.00 - - ")
+    assert lines[3].endswith(" - 25.0 % - - short 100 fp32")
     assert " 0.500 " in lines[2]
     assert lines[-3:] == [
-        "short 1,563 fp32 0 5 0 0.062 0.125",
-        "short 1,563 fp32 1 1 1 1.000 1.000",
-        "short 100 fp32 0 2 0 0.500 0.500",
+        f"0 5 0 0.062 0.125 {SETTING}",
+        f"1 1 1 1.000 1.000 {SETTING}",
+        "0 2 0 0.500 0.500 short 100 fp32",
     ]
     _, out, _ = harness("compare", "resnet20", "plain20", "--results", results, "--json")
     listed = content_of(out)["comparisons"]
     assert [row["first"]["iterations"] for row in listed] == [1563, 100]
+    assert [row["p_adjusted"] for row in listed] == [pytest.approx(0.5), None]
     assert (listed[1]["p"], listed[1]["detectable_difference"]) == (None, None)
+
+
+def test_p_of_several_settings_is_adjusted_in_the_table_and_in_json(
+    harness: Harness, results: Path, record: Record, make_seeds: Callable[..., list[Row]]
+) -> None:
+    for precision in ("fp32", "bf16"):
+        record(make_seeds(0.81, 0.83, 0.85, precision=precision))
+        record(make_seeds(0.80, 0.80, 0.80, model="plain20", precision=precision))
+    _, out, _ = harness("compare", "resnet20", "plain20", "--results", results)
+    # t = 3 / (2 / sqrt(3)) of two degrees of freedom: p = 0.1217, twice that by Holm
+    p = 1 - math.sqrt(6.75 / 8.75)
+    for line, precision in zip(words(out)[2:4], ("fp32", "bf16"), strict=True):
+        assert line.startswith(f"3 +3.00 -1.97 .. +7.97 {2 * p:.3f} ")
+        assert line.endswith(f" {precision}")
+    _, out, _ = harness("compare", "resnet20", "plain20", "--results", results, "--json")
+    listed = content_of(out)["comparisons"]
+    assert [row["p"] for row in listed] == pytest.approx([p, p])
+    assert [row["p_adjusted"] for row in listed] == pytest.approx([2 * p, 2 * p])
 
 
 @pytest.mark.usefixtures("compared")
@@ -547,7 +641,13 @@ def test_settings_on_several_devices_can_be_told_apart(
     record([*make_seeds(0.5, **there), *make_seeds(0.25, model="plain20", **there)])
     code, out, _ = harness("compare", "resnet20", "plain20", "--results", results)
     assert code == 0
-    assert ["Some CPU" in words(out)[2], "Some GPU" in words(out)[3]] == [True, True]
+    lines = words(out)
+    by_image = lines.index("Image by image") + 1
+    assert lines[1].endswith(" recipe iterations precision device")
+    assert lines[by_image].endswith(" recipe iterations precision device")
+    assert lines[2].endswith(f" {SETTING} Some CPU")
+    assert lines[3].endswith(f" {SETTING} Some GPU")
+    assert all(line.endswith(f" {SETTING} Some CPU") for line in lines[by_image + 1 :])
 
 
 def test_where_predictions_are_missing_a_dash_stands(
@@ -558,7 +658,7 @@ def test_where_predictions_are_missing_a_dash_stands(
     assert (code, err) == (0, "")
     lines = words(out)
     # no spread at all: the interval is a point, and every difference is shown
-    assert lines[2] == "short 1,563 fp32 2 +25.00 +25.00 .. +25.00 < 0.001 - 0.00 - - -"
+    assert lines[2] == f"2 +25.00 +25.00 .. +25.00 < 0.001 - 0.00 - - - {SETTING}"
     assert len(lines) == 4
     assert "Image by image" not in out
     _, out, _ = harness("compare", "resnet20", "plain20", "--results", results, "--json")
@@ -572,7 +672,7 @@ def test_a_broken_file_of_predictions_is_named(
     broken = damage(results, "predictions", compared["plain20"][0]["run_id"])
     code, out, err = harness("compare", "resnet20", "plain20", "--results", results)
     assert code == 0
-    assert words(out)[-1] == "short 1,563 fp32 1 1 1 1.000 1.000"
+    assert words(out)[-1] == f"1 1 1 1.000 1.000 {SETTING}"
     [line] = err.splitlines()
     assert line.startswith(f"passed over {broken}: cannot be read: ")
 
@@ -621,9 +721,33 @@ def test_a_model_whose_runs_all_diverged_has_no_accuracy_to_compare(
 
 def test_a_comparison_in_an_empty_store_says_what_to_run(harness: Harness, results: Path) -> None:
     code, out, err = harness("compare", "resnet20", "plain20", "--results", results)
-    assert code != 0
-    assert out == ""
-    assert "harness reproduce" in err
+    assert (code, out) == (1, "")
+    assert err == (
+        f"harness: no completed runs of real images are recorded in {results}/; record some with: harness reproduce\n"
+    )
+
+
+def test_runs_of_synthetic_images_are_not_compared(
+    harness: Harness, results: Path, record: Record, make_seeds: Callable[..., list[Row]]
+) -> None:
+    made_up = {"data": "synthetic"}
+    record([*make_seeds(0.9, 0.8, **made_up), *make_seeds(0.5, 0.6, model="plain20", **made_up)])
+    for as_json in ((), ("--json",)):
+        code, out, err = harness("compare", "resnet20", "plain20", "--results", results, *as_json)
+        assert (code, out) == (1, "")
+        assert err == (
+            f"harness: no completed runs of real images are recorded in {results}/; record some with: harness reproduce\n"
+        )
+    # beside others they are left out, even where both models have them
+    record([*make_seeds(0.75), *make_seeds(0.5, model="plain20")])
+    code, out, err = harness("compare", "resnet20", "plain20", "--results", results, "--json")
+    assert (code, err) == (0, "")
+    [row] = content_of(out)["comparisons"]
+    assert (row["seeds"], row["difference_of_accuracy"]["mean"]) == ([0], 0.25)
+    record(make_seeds(0.9, model="resnet32", **made_up))
+    code, out, err = harness("compare", "resnet20", "resnet32", "--results", results)
+    assert (code, out) == (2, "")
+    assert "no model with completed runs named 'resnet32'" in err
 
 
 @pytest.mark.parametrize(
@@ -643,6 +767,9 @@ def test_models_without_a_common_seed_are_told_how_to_get_one(
 
 
 # report
+
+NO_RUNS = "No runs are recorded in {}/; record some with: harness reproduce\n"
+"""On stderr."""
 
 
 def test_a_report_is_written_beside_the_records_and_says_where(
@@ -710,13 +837,14 @@ def test_a_report_that_cannot_be_written_is_exit_code_1_and_one_line(
     wanted = tmp_path / "file" / "report.html"
     code, out, err = harness("report", "--results", results, "-o", wanted)
     assert (code, out) == (1, "")
-    [line] = err.splitlines()
+    said, line = err.splitlines(keepends=True)
+    assert said == NO_RUNS.format(results)
     assert line.startswith(f"harness: cannot write {wanted}: ")
     folder = tmp_path / "folder.md"
     folder.mkdir()
     code, out, err = harness("report", "--results", results, "-o", folder)
     assert (code, out) == (1, "")
-    assert err.startswith(f"harness: cannot write {folder}: ")
+    assert err.startswith(f"{NO_RUNS.format(results)}harness: cannot write {folder}: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.md"]
 
 
@@ -739,7 +867,7 @@ def test_an_old_report_is_replaced_and_nothing_is_left(
 
 def test_a_report_of_an_empty_store_says_that_nothing_was_measured(harness: Harness, results: Path) -> None:
     code, out, err = harness("report", "--results", results)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, NO_RUNS.format(results))
     assert out.count("Report: ") == 2
     assert sorted(path.name for path in results.iterdir()) == ["report.html", "report.md"]
     assert "Not measured: he2015-resnet20, " in (results / "report.md").read_text("utf-8")
@@ -755,8 +883,11 @@ def test_a_report_names_a_broken_file_and_passes_it_over(
     code, out, err = harness("report", "--results", results)
     assert code == 0
     assert out.count("Report: ") == 2
-    [line] = err.splitlines()
+    *said, line = err.splitlines(keepends=True)
+    # the only run is the broken one, or is there
+    assert said == ([NO_RUNS.format(results)] if kind == "runs" else [])
     assert line.startswith(f"passed over {broken}: cannot be read: ")
+    assert f"Passed over {kind}/{broken.name}: cannot be read: " in (results / "report.md").read_text("utf-8")
 
 
 def test_a_report_has_its_margin_and_says_how_it_is_made_again(
@@ -773,6 +904,25 @@ def test_a_report_has_its_margin_and_says_how_it_is_made_again(
     assert f"`harness report --results {results}`" in texts[0]
     assert f"`harness report --results {results}`" in texts[1]
     assert f"`harness report --results {results} --margin 0.1`" in texts[2]
+
+
+@pytest.mark.parametrize(("name", "start"), [("report.HTML", "<!doctype html"), ("Report.Md", "# ")])
+def test_a_suffix_of_a_report_may_be_in_capitals(
+    harness: Harness,
+    results: Path,
+    record: Record,
+    of_paper: Callable[..., list[Row]],
+    tmp_path: Path,
+    name: str,
+    start: str,
+) -> None:
+    record(of_paper(*NEAR))
+    code, out, err = harness("report", "--results", results, "-o", tmp_path / name)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [f"Report: {tmp_path / name}"]
+    text = (tmp_path / name).read_text("utf-8")
+    assert text.lstrip().lower().startswith(start)
+    assert "he2015-resnet20" in text
 
 
 # reproduce --report
@@ -820,6 +970,7 @@ def test_reproduce_with_a_report_has_one_json_object_on_stdout(
     assert code == 0, err
     assert reports(results) == list(REPORTS)
     assert [run["status"] for run in content_of(out)["runs"]] == ["completed"]
+    assert err.splitlines()[-2:] == [f"Report: {results / name}" for name in REPORTS]
 
 
 def test_reproduce_writes_the_report_of_runs_that_diverged(

@@ -1,4 +1,5 @@
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -23,7 +24,10 @@ def test_empty_store_has_a_report_that_says_so(report_of, sections_of):
     assert note.startswith("Not measured: he2015-resnet20, he2015-resnet32")
     report = report_of(command="harness report --results x")
     assert report.command == "harness report --results x"
-    assert report.headlines[0].startswith("No published number was measured")
+    assert (
+        report.headlines[0]
+        == "No completed run of real images is recorded yet: harness reproduce makes some."
+    )
     assert report.headlines[-1].startswith("0 runs of 0 models")
 
 
@@ -54,12 +58,26 @@ def test_runs_without_a_result_stand_only_among_the_machines(record, make_run, s
     assert list(sections_of()) == ["verdicts", "environments"]
 
 
+def test_broken_files_are_named_with_their_kind_among_the_machines(store, record, make_run, sections_of):
+    record([make_run()])
+    for kind in ("runs", "profiles"):
+        path = store.root / kind / "x.parquet"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"PAR1 nothing")
+    notes = sections_of()["environments"].notes
+    assert [note.partition(": cannot be read")[0] for note in notes] == [
+        "Passed over runs/x.parquet",
+        "Passed over profiles/x.parquet",
+    ]
+
+
 def test_runs_on_made_up_images_are_no_evidence(record, make_seeds, report_of):
     record(make_seeds(*NEAR, recipe="paper", data="synthetic"))
     report = report_of()
-    [row] = report.sections[0].tables[0].rows
-    assert row[1] == Badge("not comparable")
-    assert any("data: synthetic here, cifar10 in the claim" in note for note in report.sections[0].notes)
+    assert report.sections[0].tables == []
+    [note] = report.sections[0].notes
+    assert note.startswith("Not measured: he2015-resnet20, ")
+    assert report.headlines[0].startswith("No completed run of real images is recorded yet: ")
     assert report.headlines[-1].startswith("0 runs of 0 models")
 
 
@@ -112,6 +130,19 @@ def test_single_seed_has_no_interval(record, make_seeds, sections_of, cells_of):
     assert (row["verdict"], row["measured"], row["95 % interval"], row["seeds"]) == (
         *("inconclusive", "8.75", "-", "1"),
     )
+
+
+def test_claim_without_any_result_is_a_row_that_says_so(record, make_run, sections_of, cells_of):
+    tried = [make_run(recipe="paper", seed=seed, status="diverged", test_accuracy=None) for seed in (0, 1)]
+    record(tried)
+    section = sections_of()["verdicts"]
+    [row] = cells_of(section.tables[0])
+    assert (row["claim"], row["verdict"]) == ("he2015-resnet20", "not measured")
+    assert (row["measured"], row["95 % interval"], row["seeds"]) == ("-", "-", "0")
+    assert section.charts == []
+    note, missing = section.notes
+    assert note == "he2015-resnet20: 2 seeds diverged, and are left out"
+    assert missing.startswith("Not measured: he2015-resnet32, ")
 
 
 def test_badges_have_colours(full_store, sections_of):
@@ -210,6 +241,28 @@ def test_networks_are_counted_in_the_headlines(store, fill, make_card, report_of
         store.write("identities", fill("identities", card))
     store.write("identities", fill("identities", make_card("resnet20")))
     line = "2 of 3 networks of others are, as functions, those of the paper; 1 are not."
+    assert line in report_of().headlines
+
+
+@pytest.mark.parametrize("latest_first", [False, True])
+def test_of_several_cards_of_a_model_the_headline_counts_the_latest(
+    store, fill, make_card, report_of, latest_first
+):
+    cards = [
+        make_card(
+            "a",
+            counterpart="resnet20",
+            equivalence=equivalence,
+            identified_at=datetime(2026, month, 1, tzinfo=UTC),
+        )
+        for month, equivalence in ((1, "different"), (2, "equal"))
+    ]
+    for number, card in enumerate(cards[::-1] if latest_first else cards):
+        store.write("identities", fill("identities", card | {"identity_id": f"card-{number}"}))
+    store.write(
+        "identities", fill("identities", make_card("b", counterpart="resnet20", equivalence="different"))
+    )
+    line = "1 of 2 networks of others are, as functions, those of the paper; 1 are not."
     assert line in report_of().headlines
 
 
