@@ -70,6 +70,13 @@ def benchmarks(session: nox.Session) -> None:
 
 
 @nox.session
+def dashboard(session: nox.Session) -> None:
+    """Show the records in a browser: nox -s dashboard -- [--results DIR ...]."""
+    install(session)
+    session.run("streamlit", "run", "dashboard/app.py", "--", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     install(session)

@@ -9,7 +9,7 @@ from typing import Any
 from harness.analysis.estimates import Estimate, as_written, estimate
 from harness.analysis.groups import RunGroup, group_runs
 
-__all__ = ["Summary", "count_repeated", "selection_optimism", "summarize"]
+__all__ = ["Summary", "count_repeated", "selection_optimism", "summarize", "summarize_group"]
 
 _Run = Mapping[str, Any]
 
@@ -29,16 +29,18 @@ class Summary:
 
 def summarize(runs: Iterable[_Run]) -> list[Summary]:
     """Rows of the records of kind ``runs``, grouped over seeds, in order of first appearance."""
-    return [
-        Summary(
-            group=group,
-            test_accuracy=estimate(group.values("test_accuracy")),
-            optimism=selection_optimism(group),
-            images_per_second=estimate(group.values("images_per_second")),
-            seconds=estimate(group.values("seconds")),
-        )
-        for group in group_runs(runs)
-    ]
+    return [summarize_group(group) for group in group_runs(runs)]
+
+
+def summarize_group(group: RunGroup) -> Summary:
+    """Of its completed runs."""
+    return Summary(
+        group=group,
+        test_accuracy=estimate(group.values("test_accuracy")),
+        optimism=selection_optimism(group),
+        images_per_second=estimate(group.values("images_per_second")),
+        seconds=estimate(group.values("seconds")),
+    )
 
 
 def selection_optimism(group: RunGroup) -> Estimate | None:

@@ -12,7 +12,7 @@ from harness.analysis.protocol import Card, Difference, Networks, differences, m
 from harness.analysis.tost import Judgement, judge
 from harness.claims import Claim
 
-__all__ = ["DEFAULT_MARGIN", "Verdict", "VerdictRow", "notes_by_claims", "verdict_board"]
+__all__ = ["DEFAULT_MARGIN", "Verdict", "VerdictRow", "board_of_groups", "notes_by_claims", "verdict_board"]
 
 _MAX_DIFFERENCES = 3
 
@@ -126,10 +126,26 @@ def verdict_board(
     Raises:
         ValueError: the margin is not positive.
     """
+    groups = [group for group in group_runs(runs) if group.data == "cifar10"]
+    return board_of_groups(claims, groups, Networks(cards), margin)
+
+
+def board_of_groups(
+    claims: Iterable[Claim], groups: Sequence[RunGroup], networks: Networks, margin: float = DEFAULT_MARGIN
+) -> list[VerdictRow]:
+    """The same of groups of runs.
+
+    Args:
+        claims: in the order of the rows.
+        groups: of real images.
+        networks: which models are the same network.
+        margin: which difference of accuracy does not matter, as a fraction.
+
+    Raises:
+        ValueError: the margin is not positive.
+    """
     if not margin > 0:
         raise ValueError(f"the margin must be positive, not {margin}; say which difference does not matter")
-    networks = Networks(cards)
-    groups = [group for group in group_runs(runs) if group.data == "cifar10"]
     return [row for claim in claims for row in _rows(claim, groups, networks, margin)]
 
 

@@ -1,9 +1,9 @@
 """Figures of what was recorded and what follows from it, for the report and the dashboard. No torch."""
 
 from harness.charts.cost import cost_figure
-from harness.charts.curves import curves_figure
+from harness.charts.curves import curves_figure, seeds_figure
 from harness.charts.depth import depth_figure, responses_figure
-from harness.charts.style import DARK, LIGHT, Chart, Theme, color_of
+from harness.charts.style import DARK, LIGHT, Chart, Theme, color_of, paint
 from harness.charts.verdicts import optimism_figure, verdict_figure
 
 __all__ = [
@@ -16,6 +16,8 @@ __all__ = [
     "curves_figure",
     "depth_figure",
     "optimism_figure",
+    "paint",
     "responses_figure",
+    "seeds_figure",
     "verdict_figure",
 ]

@@ -9,9 +9,9 @@ import numpy as np
 
 from harness import paper
 from harness.analysis.groups import RunGroup
-from harness.charts.style import Chart, color_of, label, new_figure, translucent
+from harness.charts.style import Chart, color_of, label, new_figure, symbol_of, translucent
 
-__all__ = ["curves_figure"]
+__all__ = ["curves_figure", "seeds_figure"]
 
 _Epochs = Mapping[str, Sequence[Mapping[str, Any]]]
 _DASHES = {"train": "dot", "test": "solid"}
@@ -95,3 +95,39 @@ def _add_group(figure: Any, group: RunGroup, epochs: _Epochs, curve: str) -> Non
         line={"color": color, "width": 2, "dash": _DASHES[curve]},
         hovertemplate="%{y:.2f} %",
     )
+
+
+def seeds_figure(groups: Sequence[RunGroup]) -> Chart:
+    """Test error of every run after the last iteration, by model; the mean is a line.
+
+    Args:
+        groups: of one setting.
+    """
+    figure = new_figure(
+        x="test error, per cent",
+        y="",
+        height=110 + 34 * max(1, len(groups)),
+        yaxis={"autorange": "reversed", "type": "category"},
+        showlegend=False,
+    )
+    for group in groups:
+        errors = [100 * (1 - accuracy) for accuracy in group.values("test_accuracy")]
+        if not errors:
+            continue
+        name, color = label(group.model), color_of(group.model)
+        figure.add_scatter(
+            x=errors,
+            y=[name] * len(errors),
+            mode="markers",
+            marker={"color": color, "size": 9, "symbol": symbol_of(group.model), "opacity": 0.75},
+            customdata=list(group.seeds),
+            hovertemplate="seed %{customdata}: %{x:.2f} %<extra></extra>",
+        )
+        figure.add_scatter(
+            x=[sum(errors) / len(errors)],
+            y=[name],
+            mode="markers",
+            marker={"color": color, "size": 22, "symbol": "line-ns", "line": {"color": color, "width": 3}},
+            hovertemplate="mean %{x:.2f} %<extra></extra>",
+        )
+    return Chart(figure, f"Test error of every seed of {', '.join(group.model for group in groups)}.")

@@ -15,7 +15,18 @@ from typing import Any, Final
 
 import plotly.graph_objects as go
 
-__all__ = ["DARK", "LIGHT", "Chart", "Theme", "color_of", "label", "new_figure", "symbol_of", "translucent"]
+__all__ = [
+    "DARK",
+    "LIGHT",
+    "Chart",
+    "Theme",
+    "color_of",
+    "label",
+    "new_figure",
+    "paint",
+    "symbol_of",
+    "translucent",
+]
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,15 @@ def new_figure(*, x: str, y: str, height: int = 420, **layout: Any) -> go.Figure
             "yaxis": {**axis, "title": {"text": y}, **layout.get("yaxis", {})},
         }
     )
+
+
+def paint(figure: go.Figure, theme: Theme) -> go.Figure:
+    """The figure in the colours of a theme; it is changed."""
+    figure.update_layout(font_color=theme.text)
+    for axes in (figure.update_xaxes, figure.update_yaxes):
+        axes(gridcolor=theme.grid, linecolor=theme.grid)
+    figure.update_traces(line_color=theme.paper, selector={"meta": "paper"})
+    return figure
 
 
 def _depth(model: str) -> int:

@@ -8,12 +8,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from harness.analysis.groups import RunGroup, requested
+from harness.analysis.groups import requested
 from harness.formats import ABSENT, percent
 from harness.report.document import Code, Section, Table
 from harness.report.evidence import Evidence
 
-__all__ = ["commands", "environments", "machine_checks"]
+__all__ = ["command_of_run", "commands", "environments", "machine_checks", "outcome_of"]
 
 
 def machine_checks(evidence: Evidence) -> Section | None:
@@ -30,7 +30,7 @@ def machine_checks(evidence: Evidence) -> Section | None:
                         Code(row["run_id"]),
                         f"{row['num_epochs']}{' (all)' if row['complete'] else ''}",
                         f"{row['num_iterations']:,}",
-                        _outcome(row),
+                        outcome_of(row),
                         row["device_name"],
                     )
                     for row in repeated
@@ -48,7 +48,7 @@ def machine_checks(evidence: Evidence) -> Section | None:
                         Code(row["run_id"]),
                         row["knob"],
                         f"{row['knob_then']} to {row['knob_now']}",
-                        _outcome(row),
+                        outcome_of(row),
                         _ratio(row),
                     )
                     for row in turned
@@ -111,7 +111,7 @@ def commands(evidence: Evidence) -> Section | None:
                     (
                         ", ".join(dict.fromkeys(run["experiment"] for run in group.runs)),
                         _listed(group.seeds),
-                        Code(command_of(group)),
+                        Code(command_of_run(group.runs[0])),
                     )
                     for group in evidence.groups
                 ],
@@ -120,14 +120,17 @@ def commands(evidence: Evidence) -> Section | None:
     )
 
 
-def command_of(group: RunGroup) -> str:
-    """What runs the first run of a group again."""
-    run = group.runs[0]
-    words = ["harness", "run", "--model", group.model, "--recipe", group.recipe, "--seed", str(run["seed"])]
-    words += ["--precision", group.precision]
+def command_of_run(run: Mapping[str, Any]) -> str:
+    """What runs it again.
+
+    Args:
+        run: a row of the records of kind ``runs``.
+    """
+    words = ["harness", "run", "--model", run["model"], "--recipe", run["recipe"], "--seed", str(run["seed"])]
+    words += ["--precision", run["precision"]]
     spec = requested(run)
     if spec is None or spec.shortened:
-        words += ["--iterations", str(group.iterations)]
+        words += ["--iterations", str(run["iterations"])]
     return shlex.join(words)
 
 
@@ -178,7 +181,12 @@ def environments(evidence: Evidence) -> Section | None:
     )
 
 
-def _outcome(row: Mapping[str, Any]) -> str:
+def outcome_of(row: Mapping[str, Any]) -> str:
+    """Of a repetition, in words.
+
+    Args:
+        row: of the records of kind ``verifications``.
+    """
     if row["identical"]:
         return "bit-identical"
     if row["knob"] is not None and row["first_iteration"] is not None:

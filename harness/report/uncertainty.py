@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.analysis.noise import detectable_difference, noise_split
-from harness.analysis.summary import summarize
+from harness.analysis.summary import summarize_group
 from harness.analysis.variance import complete_table, two_way
 from harness.charts import (
     optimism_figure,
@@ -17,12 +17,7 @@ __all__ = ["noise", "optimism", "sources_of_spread"]
 
 def optimism(evidence: Evidence) -> Section | None:
     """What quoting the best epoch adds; None where nothing was trained."""
-    every = [
-        summary
-        for group in evidence.groups
-        for summary in summarize(group.runs)
-        if summary.optimism is not None
-    ]
+    every = [summary for summary in map(summarize_group, evidence.groups) if summary.optimism is not None]
     if not every:
         return None
     known = [summary for summary in every if summary.optimism and summary.optimism.maximum > 0]

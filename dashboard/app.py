@@ -1,0 +1,37 @@
+"""The dashboard: streamlit run dashboard/app.py [-- --results DIR ...]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+from parts.filters import choose_store
+
+PAGES = {
+    "Results": [
+        ("verdicts.py", "Did it reproduce?", ":material/fact_check:"),
+        ("accuracy.py", "Accuracy", ":material/show_chart:"),
+        ("cost.py", "Cost", ":material/speed:"),
+    ],
+    "Evidence": [
+        ("networks.py", "Same network?", ":material/hub:"),
+        ("bits.py", "Same bits?", ":material/fingerprint:"),
+        ("runs.py", "Runs", ":material/list:"),
+    ],
+}
+
+# a file of ours: icons by name are fetched from another host
+st.set_page_config(
+    page_title="ResNet reproducibility", page_icon=Path(__file__).with_name("icon.png"), layout="wide"
+)
+chosen = st.navigation(
+    {
+        heading: [
+            st.Page(f"views/{file}", title=title, icon=icon, default=file == "verdicts.py")
+            for file, title, icon in pages
+        ]
+        for heading, pages in PAGES.items()
+    }
+)
+choose_store()
+chosen.run()

@@ -1,0 +1,91 @@
+"""How tables and charts are shown, and taken away."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from harness.charts import DARK, LIGHT, Chart, paint
+
+__all__ = ["show_chart", "show_table", "without_formulas"]
+
+_CONFIG = {
+    "displaylogo": False,
+    "showSendToCloud": False,
+    "toImageButtonOptions": {"format": "png", "scale": 2},
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def show_chart(chart: Chart, key: str) -> None:
+    """A figure with its description; its toolbar saves it as PNG.
+
+    Args:
+        chart: what to show.
+        key: of this chart among those of the page.
+    """
+    theme = DARK if st.context.theme.type == "dark" else LIGHT
+    st.plotly_chart(
+        paint(chart.figure, theme), key=key, alt=chart.alt, width="stretch", theme=None, config=_CONFIG
+    )
+    if chart.caption:
+        st.caption(chart.caption)
+
+
+def show_table(
+    rows: Sequence[Mapping[str, Any]], key: str, columns: Mapping[str, Any] | None = None, **options: Any
+) -> Any:
+    """A table that sorts, searches, and can be taken away as CSV and parquet, exactly as it is shown.
+
+    Args:
+        rows: cells by column.
+        key: of this table among those of the page, and the name of its files.
+        columns: how columns are shown, as of ``st.dataframe``.
+        options: others of ``st.dataframe``.
+    """
+    frame = pd.DataFrame(list(rows))
+    formats = {
+        name: st.column_config.NumberColumn(format="%.2f") for name in frame if _has_cents(frame[name])
+    }
+    shown = st.dataframe(
+        frame,
+        key=key,
+        hide_index=True,
+        column_config=formats | dict(columns or {}),
+        width="stretch",
+        **options,
+    )
+    left, right, _ = st.columns([1, 1, 6])
+    left.download_button(
+        "CSV", without_formulas(frame).to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}-csv"
+    )
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    right.download_button(
+        "parquet", buffer.getvalue(), f"{key}.parquet", "application/vnd.apache.parquet", key=f"{key}-parquet"
+    )
+    return shown
+
+
+def _has_cents(column: pd.Series) -> bool:
+    """Whether it is of numbers with two digits after the point, which would else be shown with fewer."""
+    if not pd.api.types.is_float_dtype(column):
+        return False
+    known = column.dropna()
+    return len(known) > 0 and bool((known == known.round(2)).all()) and bool((known % 1 != 0).any())
+
+
+def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
+    """Texts that a spreadsheet would execute begin with an apostrophe instead."""
+    safe = frame.copy()
+    for name in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[name]):
+            safe[name] = [
+                f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+                for value in safe[name]
+            ]
+    return safe

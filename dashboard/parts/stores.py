@@ -1,0 +1,116 @@
+"""The stores that were given at start, and what is in them. Nothing else on this machine can be asked for."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from harness.analysis.by_image import Predicted, predicted
+from harness.analysis.groups import RunGroup, group_runs
+from harness.analysis.protocol import Networks
+from harness.records import KINDS, BrokenFile, Store
+
+__all__ = ["Shelf", "epochs_of", "open_shelf", "predictions_of", "stores_given"]
+
+_BESIDE = Path(__file__).parents[2] / "results"
+_UNREAD = frozenset({"epochs", "predictions", "operators", "benchmarks"})
+"""Kinds that are large, or that no page shows as a whole."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """What a store holds, but for what is read of single runs."""
+
+    runs: Sequence[Mapping[str, Any]]
+    groups: Sequence[RunGroup]
+    """Of real images, with completed runs."""
+    cards: Sequence[Mapping[str, Any]]
+    """Oldest first."""
+    networks: Networks
+    audits: Sequence[Mapping[str, Any]]
+    profiles: Sequence[Mapping[str, Any]]
+    verifications: Sequence[Mapping[str, Any]]
+    broken: Sequence[BrokenFile]
+
+
+def stores_given() -> list[Path]:
+    """Folders named at start by ``-- --results DIR``; without any, ``results`` here, or else beside the dashboard."""
+    parser = argparse.ArgumentParser(prog="streamlit run dashboard/app.py --")
+    parser.add_argument("--results", type=Path, action="append", metavar="DIR", help="a folder of records")
+    given = parser.parse_known_args(sys.argv[1:])[0].results
+    here = Path("results")
+    return given or [here if here.is_dir() else _BESIDE]
+
+
+def open_shelf(root: Path) -> Shelf:
+    """What a store holds now; read anew only after something in it has changed."""
+    return _shelf(root, _stamp(root))
+
+
+def epochs_of(root: Path, run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the records of kind ``epochs``, by run, in order."""
+    return _epochs(root, tuple(run_ids), _stamp(root))
+
+
+def predictions_of(root: Path, run_ids: Sequence[str]) -> Mapping[str, Predicted]:
+    """Predictions by run."""
+    return _predictions(root, tuple(run_ids), _stamp(root))
+
+
+def _stamp(root: Path) -> tuple[int, ...]:
+    """Changes when a record appears, goes or is replaced: each is a new name in its folder."""
+    folders = [home / kind for home in (root, root / "published") for kind in KINDS]
+    return tuple(folder.stat().st_mtime_ns if folder.is_dir() else 0 for folder in folders)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading records")
+def _shelf(root: Path, stamp: tuple[int, ...]) -> Shelf:  # noqa: ARG001 - part of the key
+    return _read(root)
+
+
+@st.cache_data(max_entries=8, show_spinner="Reading curves")
+def _epochs(
+    root: Path,
+    run_ids: tuple[str, ...],
+    stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
+) -> dict[str, list[dict[str, Any]]]:
+    columns = ["run_id", "epoch", "iteration", "seconds", "train_error", "test_error"]
+    courses: dict[str, list[dict[str, Any]]] = {}
+    for row in Store(root).read("epochs", run_ids)[0].select(columns).to_pylist():
+        courses.setdefault(row["run_id"], []).append(row)
+    return {run_id: sorted(course, key=lambda row: row["epoch"]) for run_id, course in courses.items()}
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading predictions")
+def _predictions(
+    root: Path,
+    run_ids: tuple[str, ...],
+    stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
+) -> Mapping[str, Predicted]:
+    return predicted(Store(root).read("predictions", run_ids)[0])
+
+
+def _read(root: Path) -> Shelf:
+    store, broken = Store(root), []
+    tables = {}
+    for kind in KINDS.keys() - _UNREAD:
+        tables[kind], unread = store.read(kind)
+        broken += unread
+    runs = tables["runs"].to_pylist()
+    cards = sorted(tables["identities"].to_pylist(), key=lambda card: card["identified_at"])
+    return Shelf(
+        runs=runs,
+        groups=[group for group in group_runs(runs) if group.runs and group.data == "cifar10"],
+        cards=cards,
+        networks=Networks(cards),
+        audits=tables["audits"].to_pylist(),
+        profiles=tables["profiles"].to_pylist(),
+        verifications=tables["verifications"].to_pylist(),
+        broken=broken,
+    )

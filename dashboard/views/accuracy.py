@@ -1,0 +1,144 @@
+"""Accuracy: curves over the paper's own, plain beside residual, the spread over seeds, and what the best epoch adds."""
+
+from __future__ import annotations
+
+import streamlit as st
+from parts.filters import chosen_groups, chosen_root, chosen_shelf
+from parts.show import show_chart, show_table
+from parts.stores import epochs_of, predictions_of
+from parts.tables import group_columns, per_cent
+
+from harness.analysis.depth import depth_gaps, depth_points, layer_profiles
+from harness.analysis.noise import detectable_difference, noise_split
+from harness.analysis.summary import summarize_group
+from harness.charts import curves_figure, depth_figure, optimism_figure, responses_figure, seeds_figure
+
+_NETWORKS = [("plain", 20), ("resnet", 20), ("plain", 56), ("resnet", 56)]
+
+st.title("Accuracy")
+shelf = chosen_shelf()
+groups = chosen_groups(shelf)
+settings = {}
+for group in sorted(groups, key=lambda group: (group.recipe != "paper", -group.iterations)):
+    settings.setdefault(
+        f"{group.recipe}, {group.iterations:,} iterations, {group.precision}, {group.device_name}", []
+    ).append(group)
+chosen = st.selectbox("Setting", list(settings), key="setting", bind="query-params")
+alike = settings[chosen]
+
+st.header("Over training")
+left, middle, _ = st.columns(3)
+with_training = left.toggle("Training error", value=False, key="training", bind="query-params")
+with_paper = middle.toggle(
+    "The paper's curves",
+    value=alike[0].recipe == "paper",
+    help="Figure 6 of He et al. (2015), read back from its vector graphics: 64,000 iterations, the axis ends at 20 %.",
+    key="paper",
+    bind="query-params",
+)
+models = {group.model for group in alike}
+drawn = [its for its in _NETWORKS if "{}{}".format(*its) in models] or _NETWORKS[:2]
+run_ids = [run["run_id"] for group in alike for run in group.runs]
+show_chart(
+    curves_figure(
+        alike,
+        epochs_of(chosen_root(), run_ids),
+        figure_6=drawn if with_paper else (),
+        with_training=with_training,
+    ),
+    "curves",
+)
+st.caption(
+    "Lines are means over seeds, bands reach from the least to the greatest; training error (dotted) is of augmented images."
+)
+
+st.header("Over seeds")
+show_chart(seeds_figure(alike), "seeds")
+predictions = predictions_of(chosen_root(), run_ids)
+rows = []
+for group in alike:
+    correct = [predictions[run["run_id"]].correct for run in group.runs if run["run_id"] in predictions]
+    split = noise_split(correct) if len({len(its) for its in correct}) == 1 else None
+    summary = summarize_group(group)
+    if summary.test_accuracy is None:
+        continue
+    sd = summary.test_accuracy.sd
+    rows.append(
+        {
+            "model": group.model,
+            "seeds": len(group.runs),
+            "test error, %": per_cent(1 - summary.test_accuracy.mean),
+            "sd": per_cent(sd),
+            "sd of sampling": None if split is None else per_cent(split.sampling_sd),
+            "sd of networks": None if split is None else per_cent(split.between_sd),
+            "detectable": None if sd is None else per_cent(detectable_difference(sd, len(group.runs))),
+        }
+    )
+show_table(
+    rows,
+    "noise",
+    {
+        "sd of sampling": st.column_config.Column(
+            help="What the standard deviation would be if seeds differed in nothing but which images they happen to get right"
+        ),
+        "sd of networks": st.column_config.Column(help="What is left of it: on an endless test set"),
+        "detectable": st.column_config.Column(
+            help="Smallest difference of two models that so many seeds of each would show with 80 % power"
+        ),
+    },
+)
+
+points = depth_points(groups, shelf.networks)
+of_setting = [point for point in points if point.group in alike]
+gaps = depth_gaps(points)
+profiles = layer_profiles(alike)
+if gaps or profiles:
+    st.header("What are shortcuts worth?")
+if len({point.depth for point in of_setting}) > 1:
+    show_chart(depth_figure(of_setting), "depth")
+if gaps:
+    show_table(
+        [
+            {
+                "depth": gap.depth,
+                "residual minus plain, points": per_cent(gap.difference.difference.mean),
+                "from": per_cent(gap.difference.difference.low),
+                "to": per_cent(gap.difference.difference.high),
+                "paper": per_cent(gap.paper_difference),
+                **group_columns(gap.difference.first),
+            }
+            for gap in gaps
+        ],
+        "shortcuts",
+    )
+if profiles:
+    show_chart(responses_figure(profiles), "responses")
+    st.caption(
+        "Standard deviation of each 3x3 layer's output after batch normalisation; dashed: Figure 7 of the paper."
+    )
+
+st.header("What quoting the best epoch is worth")
+known = [
+    summary
+    for summary in map(summarize_group, groups)
+    if summary.optimism is not None and summary.optimism.maximum > 0
+]
+if known:
+    show_chart(optimism_figure(known), "optimism")
+    show_table(
+        [
+            {
+                "best minus last, points": per_cent(summary.optimism.mean),
+                "from": per_cent(summary.optimism.low),
+                "to": per_cent(summary.optimism.high),
+                **group_columns(summary.group),
+            }
+            for summary in known
+            if summary.optimism is not None
+        ],
+        "best-epoch",
+    )
+else:
+    st.text(
+        "In every group the last epoch was the best, or as good: quoting the best would have added nothing."
+    )

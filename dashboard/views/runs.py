@@ -1,0 +1,93 @@
+"""Runs: every one with its status; two of them beside each other; and the command that repeats one."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import streamlit as st
+from parts.filters import chosen_shelf
+from parts.show import show_table
+from parts.tables import per_cent
+
+from harness.report.provenance import command_of_run
+
+_NO_SETTINGS = frozenset({"run_id", "spec", "layer_responses", "libraries"})
+
+st.title("Runs")
+shelf = chosen_shelf()
+runs = sorted(shelf.runs, key=lambda run: run["finished_at"], reverse=True)
+statuses = sorted({run["status"] for run in runs})
+wanted = st.sidebar.multiselect("Status", statuses, key="status", bind="query-params", placeholder="all")
+models = st.sidebar.multiselect(
+    "Model", sorted({run["model"] for run in runs}), key="model", bind="query-params", placeholder="all"
+)
+shown = [
+    run for run in runs if (not wanted or run["status"] in wanted) and (not models or run["model"] in models)
+]
+show_table(
+    [
+        {
+            "run": run["run_id"],
+            "status": run["status"],
+            "test accuracy, %": per_cent(run["test_accuracy"]),
+            "model": run["model"],
+            "recipe": run["recipe"],
+            "iterations": run["iterations"],
+            "seed": run["seed"],
+            "precision": run["precision"],
+            "data": run["data"],
+            "images/s": run["images_per_second"],
+            "seconds": run["seconds"],
+            "device": run["device_name"],
+            "finished": run["finished_at"],
+            "why": run["reason"],
+        }
+        for run in shown
+    ],
+    "runs",
+)
+
+st.header("Two of them")
+by_id = {run["run_id"]: run for run in shown}
+if len(by_id) < 2:
+    st.text("There are not two runs to compare.")
+    st.stop()
+left, right = st.columns(2)
+names = list(by_id)
+first = left.selectbox("First", names, index=0, key="first", bind="query-params")
+second = right.selectbox("Second", names, index=1, key="second", bind="query-params")
+
+
+def flat(run: dict) -> dict[str, str]:
+    """Columns of a run, what was asked and the versions of libraries included, as texts."""
+    cells = {name: value for name, value in run.items() if name not in _NO_SETTINGS}
+    for name in ("spec", "libraries"):
+        try:
+            content = json.loads(run[name])
+        except (TypeError, ValueError, RecursionError):
+            continue
+        frame = pd.json_normalize(content) if isinstance(content, dict) else pd.DataFrame()
+        cells |= (
+            {f"{name}: {key}": value for key, value in frame.to_dict("records")[0].items()}
+            if len(frame)
+            else {}
+        )
+    return {name: "-" if value is None else str(value) for name, value in cells.items()}
+
+
+one, other = flat(by_id[first]), flat(by_id[second])
+only = st.toggle("Only what differs", value=True, key="differing", bind="query-params")
+rows = [
+    {"": name, first: one.get(name, "-"), f"{second} ": other.get(name, "-")}
+    for name in dict.fromkeys([*one, *other])
+    if not only or one.get(name) != other.get(name)
+]
+if rows:
+    show_table(rows, "difference")
+else:
+    st.text("Nothing differs.")
+for run_id in dict.fromkeys((first, second)):
+    st.text(f"Repeats {run_id}:")
+    st.code(command_of_run(by_id[run_id]), language="shell")
+    st.code(f"harness verify {run_id}", language="shell")

@@ -1,0 +1,47 @@
+"""The dashboard on stores of all kinds, without a browser."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from harness.records import Store
+
+ROOT = Path(__file__).parents[2]
+DASHBOARD = ROOT / "dashboard"
+TIMEOUT = 120
+"""Seconds, for a busy machine; the default of three is for an idle one."""
+
+
+@pytest.fixture
+def published():
+    """What the project ships."""
+    return ROOT / "results"
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def open_page(monkeypatch):
+    """A function from a page, and stores, to the page as it is after it was opened."""
+    monkeypatch.syspath_prepend(DASHBOARD)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+    def open_page(page, *stores, **query):
+        given = [word for store in stores for word in ("--results", str(store))]
+        monkeypatch.setattr(sys, "argv", ["app.py", *given])
+        app = AppTest.from_file(str(DASHBOARD / "app.py"), default_timeout=TIMEOUT)
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+        if page != "verdicts":
+            app.switch_page(f"views/{page}.py").run()
+        return app
+
+    return open_page
