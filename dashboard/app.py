@@ -12,6 +12,7 @@ PAGES = {
         ("verdicts.py", "Did it reproduce?", ":material/fact_check:"),
         ("accuracy.py", "Accuracy", ":material/show_chart:"),
         ("cost.py", "Cost", ":material/speed:"),
+        ("mistakes.py", "Mistakes", ":material/image_search:"),
     ],
     "Evidence": [
         ("networks.py", "Same network?", ":material/hub:"),

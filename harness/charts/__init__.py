@@ -1,5 +1,6 @@
 """Figures of what was recorded and what follows from it, for the report and the dashboard. No torch."""
 
+from harness.charts.classes import class_figure, confusion_figure
 from harness.charts.cost import cost_figure
 from harness.charts.curves import curves_figure, seeds_figure
 from harness.charts.depth import depth_figure, responses_figure
@@ -11,7 +12,9 @@ __all__ = [
     "LIGHT",
     "Chart",
     "Theme",
+    "class_figure",
     "color_of",
+    "confusion_figure",
     "cost_figure",
     "curves_figure",
     "depth_figure",

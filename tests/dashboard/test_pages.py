@@ -3,11 +3,12 @@ import json
 import pandas as pd
 import pytest
 
-PAGES = ["verdicts", "accuracy", "cost", "networks", "bits", "runs"]
+PAGES = ["verdicts", "accuracy", "cost", "mistakes", "networks", "bits", "runs"]
 TITLES = {
     "verdicts": "Did it reproduce?",
     "accuracy": "Accuracy",
     "cost": "Cost",
+    "mistakes": "Mistakes",
     "networks": "Same network?",
     "bits": "Same bits?",
     "runs": "Runs",
