@@ -27,11 +27,32 @@ chosen = st.selectbox("Setting", list(settings), key="setting", bind="query-para
 alike = settings[chosen]
 
 st.header("Over training")
-left, middle, _ = st.columns(3)
-with_training = left.toggle("Training error", value=False, key="training", bind="query-params")
-with_paper = middle.toggle(
+first, second, third, fourth = st.columns(4)
+over = first.segmented_control(
+    "Over",
+    ["iteration", "epoch", "seconds"],
+    default="iteration",
+    required=True,
+    key="over",
+    bind="query-params",
+)
+band = second.segmented_control(
+    "Band",
+    ["range", "interval", "sd"],
+    default="range",
+    required=True,
+    key="band",
+    bind="query-params",
+    help="From the least seed to the greatest; the 95 % interval of the mean; or a standard deviation on either side.",
+)
+smoothing = third.slider(
+    "Smoothing, epochs", 1, 20, key="smoothing", bind="query-params", help="The raw curve stays behind, thin."
+)
+with_training = fourth.toggle("Training error", value=False, key="training", bind="query-params")
+with_paper = fourth.toggle(
     "The paper's curves",
     value=alike[0].recipe == "paper",
+    disabled=over != "iteration",
     help="Figure 6 of He et al. (2015), read back from its vector graphics: 64,000 iterations, the axis ends at 20 %.",
     key="paper",
     bind="query-params",
@@ -43,13 +64,16 @@ show_chart(
     curves_figure(
         alike,
         epochs_of(chosen_root(), run_ids),
-        figure_6=drawn if with_paper else (),
+        figure_6=drawn if with_paper and over == "iteration" else (),
         with_training=with_training,
+        over=over,
+        band=band,
+        smoothing=smoothing,
     ),
     "curves",
 )
 st.caption(
-    "Lines are means over seeds, bands reach from the least to the greatest; training error (dotted) is of augmented images."
+    "Lines are means over seeds; training error (dotted) is of augmented images while the weights change."
 )
 
 st.header("Over seeds")

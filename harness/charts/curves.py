@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import paper
+from harness.analysis.estimates import t_interval
 from harness.analysis.groups import RunGroup
 from harness.charts.style import Chart, color_of, label, new_figure, symbol_of, translucent
 
-__all__ = ["curves_figure", "seeds_figure"]
+__all__ = ["Band", "Over", "curves_figure", "seeds_figure"]
+
+Over = Literal["iteration", "epoch", "seconds"]
+Band = Literal["range", "interval", "sd"]
 
 _Epochs = Mapping[str, Sequence[Mapping[str, Any]]]
+_Floats = NDArray[np.float64]
+_AXES: Final[dict[Over, str]] = {"iteration": "iteration", "epoch": "epoch", "seconds": "seconds of training"}
 _DASHES = {"train": "dot", "test": "solid"}
 _TOP_OF_FIGURE_6 = 20.0
 
@@ -24,8 +31,11 @@ def curves_figure(
     *,
     figure_6: Sequence[tuple[str, int]] = (),
     with_training: bool = True,
+    over: Over = "iteration",
+    band: Band = "range",
+    smoothing: int = 1,
 ) -> Chart:
-    """Test error (and training error, dotted) over iterations: the mean over seeds, in a band from least to greatest.
+    """Test error (and training error, dotted) over the course of training: the mean over seeds, in a band.
 
     Args:
         groups: of one setting.
@@ -33,8 +43,17 @@ def curves_figure(
         figure_6: networks of the paper whose curves are drawn behind, by kind and depth; the axis then ends at 20 % as
             there.
         with_training: whether training errors are shown.
+        over: what the course is measured in; the paper's curves know nothing but iterations.
+        band: from the least seed to the greatest; the 95 % interval of the mean (Student's, from two seeds on); or the
+            standard deviation on either side of it.
+        smoothing: epochs, of which each point is the mean with those before it; what is smoothed is drawn thin behind.
+
+    Raises:
+        ValueError: the paper's curves are wanted over something else than iterations.
     """
-    figure = new_figure(x="iteration", y="error, per cent", height=460, hovermode="x unified")
+    if figure_6 and over != "iteration":
+        raise ValueError(f"the paper's curves are over iterations, not over {over!r}; leave them out")
+    figure = new_figure(x=_AXES[over], y="error, per cent", height=460, hovermode="x unified")
     curves: tuple[Literal["test", "train"], ...] = ("test", "train") if with_training else ("test",)
     for network, depth in figure_6:
         for curve in curves:
@@ -57,27 +76,44 @@ def curves_figure(
             )
     for group in groups:
         for curve in curves:
-            _add_group(figure, group, epochs, curve)
+            _add_group(figure, group, epochs, curve, over=over, band=band, smoothing=smoothing)
     if figure_6:
         figure.update_yaxes(range=[0, _TOP_OF_FIGURE_6])
     figure.update_yaxes(rangemode="tozero")
     figure.update_xaxes(rangemode="tozero")
     names = [*(group.model for group in groups), *(f"the paper's {kind}-{depth}" for kind, depth in figure_6)]
-    return Chart(figure, f"Error over iterations of {', '.join(names)}.")
+    return Chart(figure, f"Error over the course of training of {', '.join(names)}.")
 
 
-def _add_group(figure: Any, group: RunGroup, epochs: _Epochs, curve: str) -> None:
+def _add_group(
+    figure: Any, group: RunGroup, epochs: _Epochs, curve: str, *, over: Over, band: Band, smoothing: int
+) -> None:
     courses = [epochs[run["run_id"]] for run in group.runs if run["run_id"] in epochs]
     if not courses:
         return
     length = min(map(len, courses))
-    iterations = [row["iteration"] for row in courses[0][:length]]
-    errors = 100 * np.array([[row[f"{curve}_error"] for row in course[:length]] for course in courses])
+    # seconds differ from seed to seed
+    x = np.mean([[row[over] for row in course[:length]] for course in courses], axis=0)
+    if over == "epoch":
+        x = x + 1
+    raw = 100 * np.array([[row[f"{curve}_error"] for row in course[:length]] for course in courses])
+    errors = _smoothed(raw, smoothing)
     color, name = color_of(group.model), label(f"{group.model}, {curve}")
-    if len(courses) > 1:
+    if smoothing > 1:
         figure.add_scatter(
-            x=[*iterations, *reversed(iterations)],
-            y=[*errors.max(axis=0), *errors.min(axis=0)[::-1]],
+            x=x,
+            y=raw.mean(axis=0),
+            mode="lines",
+            line={"color": translucent(color, 0.4), "width": 1},
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=name,
+        )
+    if len(courses) > 1:
+        low, high = _band(errors, band)
+        figure.add_scatter(
+            x=[*x, *x[::-1]],
+            y=[*high, *low[::-1]],
             mode="lines",
             fill="toself",
             fillcolor=translucent(color, 0.18),
@@ -87,7 +123,7 @@ def _add_group(figure: Any, group: RunGroup, epochs: _Epochs, curve: str) -> Non
             legendgroup=name,
         )
     figure.add_scatter(
-        x=iterations,
+        x=x,
         y=errors.mean(axis=0),
         mode="lines" if length > 2 else "lines+markers",
         name=f"{name} ({len(courses)} seed{'s' * (len(courses) > 1)})",
@@ -95,6 +131,25 @@ def _add_group(figure: Any, group: RunGroup, epochs: _Epochs, curve: str) -> Non
         line={"color": color, "width": 2, "dash": _DASHES[curve]},
         hovertemplate="%{y:.2f} %",
     )
+
+
+def _smoothed(errors: _Floats, epochs: int) -> _Floats:
+    """Each column the mean with those before it, so many in all, or as many as there are."""
+    sums = np.cumsum(np.pad(errors, ((0, 0), (1, 0))), axis=1)
+    ends = np.arange(1, errors.shape[1] + 1)
+    starts = np.maximum(0, ends - epochs)
+    return np.asarray((sums[:, ends] - sums[:, starts]) / (ends - starts))
+
+
+def _band(errors: _Floats, band: Band) -> tuple[_Floats, _Floats]:
+    """Lower and upper end, of at least two seeds."""
+    if band == "range":
+        return errors.min(axis=0), errors.max(axis=0)
+    mean, sd = errors.mean(axis=0), errors.std(axis=0, ddof=1)
+    if band == "sd":
+        return mean - sd, mean + sd
+    half_width = t_interval(0.0, 1.0, len(errors))[1] * sd
+    return mean - half_width, mean + half_width
 
 
 def seeds_figure(groups: Sequence[RunGroup]) -> Chart:

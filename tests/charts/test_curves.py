@@ -7,7 +7,13 @@ from harness.charts import color_of, curves_figure
 def course(*errors):
     """Epochs of 10 iterations with these test errors, and training errors of a tenth more."""
     return [
-        {"epoch": number, "iteration": 10 * (number + 1), "test_error": error, "train_error": error + 0.1}
+        {
+            "epoch": number,
+            "iteration": 10 * (number + 1),
+            "seconds": 7.0 * (number + 1),
+            "test_error": error,
+            "train_error": error + 0.1,
+        }
         for number, error in enumerate(errors)
     ]
 
@@ -88,3 +94,50 @@ def test_names_of_others_are_no_markup(drawn):
 
 def test_nothing_gives_an_empty_figure(traces_of):
     assert traces_of(curves_figure([], {})) == []
+
+
+@pytest.mark.parametrize(
+    ("over", "x", "title"),
+    [
+        ("iteration", [10, 20], "iteration"),
+        ("epoch", [1, 2], "epoch"),
+        ("seconds", [7, 14], "seconds of training"),
+    ],
+)
+def test_course_is_over_what_is_asked_for(make_group, over, x, title):
+    group = make_group(0.9)
+    chart = curves_figure(
+        [group], {group.runs[0]["run_id"]: course(0.5, 0.3)}, with_training=False, over=over
+    )
+    assert list(chart.figure.data[0].x) == x
+    assert chart.figure.layout.xaxis.title.text == title
+
+
+def test_the_papers_curves_are_over_iterations_only():
+    with pytest.raises(ValueError, match="over iterations, not over 'seconds'; leave them out"):
+        curves_figure([], {}, figure_6=[("plain", 20)], over="seconds")
+
+
+@pytest.mark.parametrize(
+    ("band", "low", "high"),
+    [
+        ("range", 30, 50),
+        ("sd", 40 - 14.142, 40 + 14.142),
+        # 14.142 * 12.706 / sqrt(2)
+        ("interval", 40 - 127.06, 40 + 127.06),
+    ],
+)
+def test_band_is_the_one_that_is_asked_for(drawn, band, low, high):
+    filled, _ = drawn(course(0.5), course(0.3), with_training=False, band=band)
+    assert list(filled["y"]) == pytest.approx([high, low], rel=1e-4)
+
+
+def test_smoothed_points_are_means_with_those_before_and_the_raw_curve_stays(drawn):
+    raw, line = drawn(course(0.6, 0.3, 0.3, 0.0), with_training=False, smoothing=3)
+    assert list(raw["y"]) == pytest.approx([60, 30, 30, 0])
+    assert list(line["y"]) == pytest.approx([60, 45, 40, 20])
+
+
+def test_band_is_of_the_smoothed_courses(drawn):
+    _, filled, _ = drawn(course(0.6, 0.2), course(0.2, 0.2), with_training=False, smoothing=2)
+    assert list(filled["y"]) == pytest.approx([60, 40, 20, 20])
