@@ -16,9 +16,15 @@ from harness.analysis.groups import RunGroup, group_runs
 from harness.analysis.protocol import Networks
 from harness.records import KINDS, BrokenFile, Store
 
-__all__ = ["Shelf", "epochs_of", "open_shelf", "predictions_of", "stores_given"]
+__all__ = ["Shelf", "epochs_of", "open_shelf", "predictions_of", "run_of", "stores_given"]
 
 _BESIDE = Path(__file__).parents[2] / "results"
+_COLUMNS = [
+    *("run_id", "experiment", "model", "model_source", "recipe", "seed", "precision", "data", "iterations"),
+    *("batch_size", "shortened", "spec", "status", "reason", "finished_at", "resumed_from", "test_accuracy"),
+    *("test_accuracy_best", "seconds", "images_per_second", "layer_responses", "device_name"),
+]
+"""Of the records of kind ``runs`` that pages read of all of them; of thousands, each column takes time."""
 _UNREAD = frozenset({"epochs", "predictions", "operators", "benchmarks"})
 """Kinds that are large, or that no page shows as a whole."""
 
@@ -28,6 +34,7 @@ class Shelf:
     """What a store holds, but for what is read of single runs."""
 
     runs: Sequence[Mapping[str, Any]]
+    """By some of their columns; see `run_of` for all."""
     groups: Sequence[RunGroup]
     """Of real images, with completed runs."""
     cards: Sequence[Mapping[str, Any]]
@@ -51,6 +58,13 @@ def stores_given() -> list[Path]:
 def open_shelf(root: Path) -> Shelf:
     """What a store holds now; read anew only after something in it has changed."""
     return _shelf(root, _stamp(root))
+
+
+def run_of(root: Path, run_id: str) -> dict[str, Any]:
+    """All columns of a run; none if its record has gone meanwhile."""
+    found = Store(root).find("runs", run_id)
+    row: dict[str, Any] = found.to_pylist()[0] if found is not None and len(found) else {}
+    return row
 
 
 def epochs_of(root: Path, run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -102,7 +116,7 @@ def _read(root: Path) -> Shelf:
     for kind in KINDS.keys() - _UNREAD:
         tables[kind], unread = store.read(kind)
         broken += unread
-    runs = tables["runs"].to_pylist()
+    runs = tables["runs"].select(_COLUMNS).to_pylist()
     cards = sorted(tables["identities"].to_pylist(), key=lambda card: card["identified_at"])
     return Shelf(
         runs=runs,

@@ -6,8 +6,9 @@ import json
 
 import pandas as pd
 import streamlit as st
-from parts.filters import chosen_shelf
+from parts.filters import chosen_root, chosen_shelf
 from parts.show import show_table
+from parts.stores import run_of
 from parts.tables import per_cent
 
 from harness.report.provenance import command_of_run
@@ -65,7 +66,7 @@ def flat(run: dict) -> dict[str, str]:
     for name in ("spec", "libraries"):
         try:
             content = json.loads(run[name])
-        except (TypeError, ValueError, RecursionError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             continue
         frame = pd.json_normalize(content) if isinstance(content, dict) else pd.DataFrame()
         cells |= (
@@ -76,7 +77,7 @@ def flat(run: dict) -> dict[str, str]:
     return {name: "-" if value is None else str(value) for name, value in cells.items()}
 
 
-one, other = flat(by_id[first]), flat(by_id[second])
+one, other = (flat(run_of(chosen_root(), run_id)) for run_id in (first, second))
 only = st.toggle("Only what differs", value=True, key="differing", bind="query-params")
 rows = [
     {"": name, first: one.get(name, "-"), f"{second} ": other.get(name, "-")}
