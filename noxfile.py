@@ -77,6 +77,15 @@ def dashboard(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """Try the dashboard and the report in Chromium, and keep screenshots; arguments after -- go to pytest."""
+    install(session)
+    folder = Path(session.create_tmp()).resolve() / "screenshots"
+    session.log(f"screenshots: {folder}")
+    session.run("pytest", "tests/browser", "--browser", f"--screenshots={folder}", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     install(session)

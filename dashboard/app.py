@@ -7,32 +7,23 @@ from pathlib import Path
 import streamlit as st
 from parts.filters import choose_store
 
-PAGES = {
-    "Results": [
-        ("verdicts.py", "Did it reproduce?", ":material/fact_check:"),
-        ("accuracy.py", "Accuracy", ":material/show_chart:"),
-        ("cost.py", "Cost", ":material/speed:"),
-        ("mistakes.py", "Mistakes", ":material/image_search:"),
-    ],
-    "Evidence": [
-        ("networks.py", "Same network?", ":material/hub:"),
-        ("bits.py", "Same bits?", ":material/fingerprint:"),
-        ("runs.py", "Runs", ":material/list:"),
-    ],
-}
+PAGES = [
+    ("verdicts.py", "Did it reproduce?", ":material/fact_check:"),
+    ("accuracy.py", "Accuracy", ":material/show_chart:"),
+    ("cost.py", "Cost", ":material/speed:"),
+    ("mistakes.py", "Mistakes", ":material/image_search:"),
+    ("networks.py", "Same network?", ":material/hub:"),
+    ("bits.py", "Same bits?", ":material/fingerprint:"),
+    ("runs.py", "Runs", ":material/list:"),
+]
 
 # a file of ours: icons by name are fetched from another host
-st.set_page_config(
-    page_title="ResNet reproducibility", page_icon=Path(__file__).with_name("icon.png"), layout="wide"
-)
+st.set_page_config(page_icon=Path(__file__).with_name("icon.png"), layout="wide")
 chosen = st.navigation(
-    {
-        heading: [
-            st.Page(f"views/{file}", title=title, icon=icon, default=file == "verdicts.py")
-            for file, title, icon in pages
-        ]
-        for heading, pages in PAGES.items()
-    }
+    [
+        st.Page(f"views/{file}", title=title, icon=icon, default=file == "verdicts.py")
+        for file, title, icon in PAGES
+    ]
 )
 choose_store()
 chosen.run()

@@ -37,38 +37,44 @@ def show_chart(chart: Chart, key: str) -> None:
 
 
 def show_table(
-    rows: Sequence[Mapping[str, Any]], key: str, columns: Mapping[str, Any] | None = None, **options: Any
+    rows: Sequence[Mapping[str, Any]], key: str, helps: Mapping[str, str] | None = None, **options: Any
 ) -> Any:
     """A table that sorts, searches, and can be taken away as CSV and parquet, exactly as it is shown.
 
     Args:
         rows: cells by column.
         key: of this table among those of the page, and the name of its files.
-        columns: how columns are shown, as of ``st.dataframe``.
+        helps: what columns mean, by name.
         options: others of ``st.dataframe``.
     """
     frame = pd.DataFrame(list(rows))
-    formats = {
-        name: st.column_config.NumberColumn(format="%.2f") for name in frame if _has_cents(frame[name])
-    }
-    shown = st.dataframe(
-        frame,
-        key=key,
-        hide_index=True,
-        column_config=formats | dict(columns or {}),
-        width="stretch",
-        **options,
-    )
-    left, right, _ = st.columns([1, 1, 6])
+    columns = {name: _column(frame[name], (helps or {}).get(name)) for name in frame}
+    shown = st.dataframe(frame, key=key, hide_index=True, column_config=columns, width="stretch", **options)
+    left, right, _ = st.columns([2, 2, 4])
     left.download_button(
-        "CSV", without_formulas(frame).to_csv(index=False), f"{key}.csv", "text/csv", key=f"{key}-csv"
+        f"CSV of {key}",
+        without_formulas(frame).to_csv(index=False),
+        f"{key}.csv",
+        "text/csv",
+        key=f"{key}-csv",
     )
     buffer = io.BytesIO()
     frame.to_parquet(buffer, index=False)
     right.download_button(
-        "parquet", buffer.getvalue(), f"{key}.parquet", "application/vnd.apache.parquet", key=f"{key}-parquet"
+        f"parquet of {key}",
+        buffer.getvalue(),
+        f"{key}.parquet",
+        "application/vnd.apache.parquet",
+        key=f"{key}-parquet",
     )
     return shown
+
+
+def _column(values: pd.Series, text: str | None) -> Any:
+    """How a column is shown: with its help, and all its digits."""
+    if _has_cents(values):
+        return st.column_config.NumberColumn(help=text, format="%.2f")
+    return st.column_config.Column(help=text)
 
 
 def _has_cents(column: pd.Series) -> bool:

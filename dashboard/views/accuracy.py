@@ -27,7 +27,7 @@ chosen = st.selectbox("Setting", list(settings), key="setting", bind="query-para
 alike = settings[chosen]
 
 st.header("Over training")
-first, second, third, fourth = st.columns(4)
+first, second, third, fourth = st.columns([3, 3, 2, 2])
 over = first.segmented_control(
     "Over",
     ["iteration", "epoch", "seconds"],
@@ -102,13 +102,9 @@ show_table(
     rows,
     "noise",
     {
-        "sd of sampling": st.column_config.Column(
-            help="What the standard deviation would be if seeds differed in nothing but which images they happen to get right"
-        ),
-        "sd of networks": st.column_config.Column(help="What is left of it: on an endless test set"),
-        "detectable": st.column_config.Column(
-            help="Smallest difference of two models that so many seeds of each would show with 80 % power"
-        ),
+        "sd of sampling": "What the standard deviation would be if seeds differed in nothing but which images they happen to get right",
+        "sd of networks": "What is left of it: on an endless test set",
+        "detectable": "Smallest difference of two models that so many seeds of each would show with 80 % power",
     },
 )
 

@@ -55,8 +55,8 @@ if turned:
         ],
         "knobs",
         {
-            "from": st.column_config.NumberColumn(help="95 % interval of the ratio", format="%.3f"),
-            "to": st.column_config.NumberColumn(help="95 % interval", format="%.3f"),
+            "from": "95 % interval of the ratio",
+            "to": "95 % interval",
         },
     )
 

@@ -73,9 +73,7 @@ show_table(
     ],
     "churn",
     {
-        "answered differently, %": st.column_config.NumberColumn(
-            help="Share of images that two seeds answer differently, mean over pairs of seeds", format="%.2f"
-        )
+        "answered differently, %": "Share of images that two seeds answer differently, mean over pairs of seeds"
     },
 )
 
@@ -101,15 +99,11 @@ if images is None or not np.array_equal(labels, images.test_labels[: len(labels)
     st.info("The images are not on this machine. This fetches them:")
     st.code("harness data fetch", language="shell")
 else:
-    columns = st.columns(8)
-    for place, image in enumerate(differing[:_SHOWN]):
-        pixels = np.kron(images.test_images[image].transpose(1, 2, 0), np.ones((3, 3, 1), np.uint8))
-        answers = [run.classes[image] for run in by_model[other] if run.classes[image] != labels[image]]
-        columns[place % 8].image(
-            pixels,
-            caption=f"{CLASSES[labels[image]]}, not {CLASSES[answers[0]]}",
-            width="stretch",
-        )
+    with st.container(horizontal=True):
+        for image in differing[:_SHOWN]:
+            pixels = np.kron(images.test_images[image].transpose(1, 2, 0), np.ones((3, 3, 1), np.uint8))
+            answers = [run.classes[image] for run in by_model[other] if run.classes[image] != labels[image]]
+            st.image(pixels, caption=f"{CLASSES[labels[image]]}, not {CLASSES[answers[0]]}", width=96)
 show_table(
     [
         {

@@ -69,8 +69,6 @@ show_table(
     ],
     "identities",
     {
-        "function": st.column_config.Column(
-            help="identical: bit for bit; equal: but for rounding; permuted: channels in another order; different: another"
-        )
+        "function": "identical: bit for bit; equal: but for rounding; permuted: channels in another order; different: another"
     },
 )

@@ -79,8 +79,9 @@ def flat(run: dict) -> dict[str, str]:
 
 one, other = (flat(run_of(chosen_root(), run_id)) for run_id in (first, second))
 only = st.toggle("Only what differs", value=True, key="differing", bind="query-params")
+again = second if second != first else f"{second} again"
 rows = [
-    {"": name, first: one.get(name, "-"), f"{second} ": other.get(name, "-")}
+    {"column": name, first: one.get(name, "-"), again: other.get(name, "-")}
     for name in dict.fromkeys([*one, *other])
     if not only or one.get(name) != other.get(name)
 ]
@@ -90,5 +91,5 @@ else:
     st.text("Nothing differs.")
 for run_id in dict.fromkeys((first, second)):
     st.text(f"Repeats {run_id}:")
-    st.code(command_of_run(by_id[run_id]), language="shell")
-    st.code(f"harness verify {run_id}", language="shell")
+    st.code(command_of_run(by_id[run_id]), language="shell", wrap_lines=True)
+    st.code(f"harness verify {run_id}", language="shell", wrap_lines=True)

@@ -59,8 +59,8 @@ show_table(
     ],
     "claims",
     {
-        "from": st.column_config.NumberColumn(help="95 % interval of the mean over seeds", format="%.2f"),
-        "to": st.column_config.NumberColumn(help="95 % interval", format="%.2f"),
+        "from": "95 % interval of the mean over seeds",
+        "to": "95 % interval",
     },
 )
 with st.expander(

@@ -160,13 +160,13 @@ def test_two_runs_are_shown_by_what_differs(open_page, store, record, make_run):
     record(make_run(seed=0, torch="2.9.0"), make_run(seed=1, torch="2.10.0"))
     app = open_page("runs", store.root)
     table = app.dataframe[1].value
-    by_name = {row[""]: list(row.values())[1:] for row in table.to_dict("records")}
+    by_name = {row["column"]: list(row.values())[1:] for row in table.to_dict("records")}
     assert by_name["seed"] == ["1", "0"]  # the latest first
     assert by_name["torch"] == ["2.10.0", "2.9.0"]
     assert by_name["spec: seed"] == ["1", "0"]
     assert "recipe" not in by_name
     app.toggle(key="differing").set_value(False).run()
-    assert "recipe" in {row[""] for row in app.dataframe[1].value.to_dict("records")}
+    assert "recipe" in {row["column"] for row in app.dataframe[1].value.to_dict("records")}
 
 
 def test_the_command_that_repeats_a_run_is_shown(open_page, store, record, make_run):

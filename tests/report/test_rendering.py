@@ -185,7 +185,7 @@ def test_every_chart_is_told_to_those_who_do_not_see_it(full_store, report_of):
     drawn = [attributes for attributes in Page(to_html(composed)).of("div") if attributes["class"] == "chart"]
     assert len(drawn) == len(charts) > 5
     for attributes, chart in zip(drawn, charts, strict=True):
-        assert attributes["role"] == "img"
+        assert attributes["role"] == "figure"
         assert chart.alt in attributes["aria-label"]
         assert chart.caption in attributes["aria-label"]
         assert attributes["style"] == f"height: {chart.figure.layout.height}px"
