@@ -153,7 +153,8 @@ def _rows(
     claim: Claim, groups: Sequence[RunGroup], networks: Networks, margin: float
 ) -> Sequence[VerdictRow]:
     about = [group for group in groups if group.model == claim.model or _is_about(claim, group, networks)]
-    candidates = [(group, differences(claim, group, networks)) for group in about if group.runs]
+    column = measured_column(claim) or "test_accuracy"
+    candidates = [(group, differences(claim, group, networks)) for group in about if group.values(column)]
     comparable = [_judged(claim, group, margin) for group, found in candidates if not found]
     if comparable:
         return comparable

@@ -506,3 +506,11 @@ def test_a_note_on_several_groups_of_a_claim_names_it_once(of_paper):
     board = rows_of("he2015-resnet20", of_paper(0.9125) + of_paper(0.9125, precision="bf16"))
     assert len(board) == 2
     assert list(notes_by_claims(board).values()) == [["he2015-resnet20"]]
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_completed_runs_without_the_number_measure_nothing(make_run, nothing):
+    run = make_run(recipe="paper", test_accuracy=nothing)
+    assert row_of("he2015-resnet20", [run]).verdict == "not measured"
+    row = row_of("he2015-resnet20", [run, make_run(recipe="paper", seed=1), make_run(recipe="paper", seed=2)])
+    assert row.measured.n == 2
