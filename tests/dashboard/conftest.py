@@ -15,6 +15,12 @@ TIMEOUT = 120
 """Seconds, for a busy machine; the default of three is for an idle one."""
 
 
+@pytest.fixture(autouse=True)
+def main_module(monkeypatch):
+    """What processes made later import as theirs; a page that runs takes its place, and stays in it."""
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+
+
 @pytest.fixture
 def published():
     """What the project ships."""
