@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -10,7 +10,7 @@ import streamlit as st
 from harness.analysis.groups import RunGroup
 from parts.stores import Shelf, open_shelf, stores_given
 
-__all__ = ["choose_store", "chosen_groups", "chosen_root", "chosen_shelf"]
+__all__ = ["choose_setting", "choose_store", "chosen_groups", "chosen_root", "chosen_shelf"]
 
 _FILTERS: dict[str, Callable[[RunGroup], str]] = {
     "model": lambda group: group.model,
@@ -66,3 +66,11 @@ def chosen_groups(shelf: Shelf) -> list[RunGroup]:
         st.info("No completed run of real images passes these filters; remove one.")
         st.stop()
     return groups
+
+
+def choose_setting(groups: Sequence[RunGroup]) -> list[RunGroup]:
+    """Let people choose among the settings of the groups, the paper's and the longest first; the groups that are in it."""
+    settings: dict[str, list[RunGroup]] = {}
+    for group in sorted(groups, key=lambda group: (group.recipe != "paper", -group.iterations)):
+        settings.setdefault(group.setting_name, []).append(group)
+    return settings[st.selectbox("Setting", list(settings), key="setting", bind="query-params")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
-from parts.filters import chosen_groups, chosen_root, chosen_shelf
+from parts.filters import choose_setting, chosen_groups, chosen_root, chosen_shelf
 from parts.show import show_chart, show_table
 from parts.stores import epochs_of, predictions_of
 from parts.tables import group_columns, per_cent
@@ -18,13 +18,7 @@ _NETWORKS = [("plain", 20), ("resnet", 20), ("plain", 56), ("resnet", 56)]
 st.title("Accuracy")
 shelf = chosen_shelf()
 groups = chosen_groups(shelf)
-settings = {}
-for group in sorted(groups, key=lambda group: (group.recipe != "paper", -group.iterations)):
-    settings.setdefault(
-        f"{group.recipe}, {group.iterations:,} iterations, {group.precision}, {group.device_name}", []
-    ).append(group)
-chosen = st.selectbox("Setting", list(settings), key="setting", bind="query-params")
-alike = settings[chosen]
+alike = choose_setting(groups)
 
 st.header("Over training")
 first, second, third, fourth = st.columns([3, 3, 2, 2])
@@ -82,7 +76,7 @@ predictions = predictions_of(chosen_root(), run_ids)
 rows = []
 for group in alike:
     correct = [predictions[run["run_id"]].correct for run in group.runs if run["run_id"] in predictions]
-    split = noise_split(correct) if len({len(its) for its in correct}) == 1 else None
+    split = noise_split(correct)
     summary = summarize_group(group)
     if summary.test_accuracy is None:
         continue

@@ -17,9 +17,7 @@ groups = chosen_groups(shelf)
 points = cost_points(groups, shelf.profiles)
 by_setting = {}
 for point in points:
-    group = point.group
-    name = f"{group.recipe}, {group.iterations:,} iterations, {group.precision}, {group.device_name}"
-    by_setting.setdefault(name, []).append(point)
+    by_setting.setdefault(point.group.setting_name, []).append(point)
 
 st.header("Accuracy against speed")
 if by_setting:

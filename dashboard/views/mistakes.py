@@ -7,7 +7,7 @@ import statistics
 
 import numpy as np
 import streamlit as st
-from parts.filters import chosen_groups, chosen_root, chosen_shelf
+from parts.filters import choose_setting, chosen_groups, chosen_root, chosen_shelf
 from parts.images import images_here
 from parts.show import show_chart, show_table
 from parts.stores import predictions_of
@@ -23,15 +23,10 @@ _SHOWN = 24
 st.title("Mistakes")
 shelf = chosen_shelf()
 groups = chosen_groups(shelf)
-settings = {}
-for group in sorted(groups, key=lambda group: (group.recipe != "paper", -group.iterations)):
-    name = f"{group.recipe}, {group.iterations:,} iterations, {group.precision}, {group.device_name}"
-    settings.setdefault(name, []).append(group)
-chosen = st.selectbox("Setting", list(settings), key="setting", bind="query-params")
-found = predictions_of(chosen_root(), [run["run_id"] for group in settings[chosen] for run in group.runs])
+alike = choose_setting(groups)
+found = predictions_of(chosen_root(), [run["run_id"] for group in alike for run in group.runs])
 by_model = {
-    group.model: [found[run["run_id"]] for run in group.runs if run["run_id"] in found]
-    for group in settings[chosen]
+    group.model: [found[run["run_id"]] for run in group.runs if run["run_id"] in found] for group in alike
 }
 by_model = {model: runs for model, runs in by_model.items() if runs}
 if not by_model:

@@ -10,7 +10,7 @@ from parts.show import show_chart, show_table
 from parts.tables import group_columns, per_cent
 
 from harness.analysis.summary import summarize_group
-from harness.analysis.verdicts import board_of_groups, notes_by_claims
+from harness.analysis.verdicts import DEFAULT_MARGIN, board_of_groups, notes_by_claims
 from harness.charts import verdict_figure
 from harness.claims import claims
 
@@ -21,7 +21,7 @@ margin = st.sidebar.number_input(
     "Margin, percentage points",
     min_value=0.05,
     max_value=10.0,
-    value=0.5,
+    value=100 * DEFAULT_MARGIN,
     step=0.05,
     key="margin",
     bind="query-params",

@@ -52,6 +52,11 @@ class RunGroup:
         return self.protocol, self.iterations, self.precision, self.data, self.device_name
 
     @property
+    def setting_name(self) -> str:
+        """The setting in words."""
+        return f"{self.recipe}, {self.iterations:,} iterations, {self.precision}, on {self.device_name}"
+
+    @property
     def seeds(self) -> tuple[int, ...]:
         """Of the completed runs, ascending."""
         return tuple(run["seed"] for run in self.runs)

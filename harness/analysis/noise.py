@@ -38,7 +38,7 @@ class NoiseSplit:
 
 
 def noise_split(correct: Sequence[NDArray[np.bool_]]) -> NoiseSplit | None:
-    """Split the variance over seeds; None for fewer than two, or if all have the same accuracy.
+    """Split the variance over seeds; None for fewer than two, if all have the same accuracy, or of different test sets.
 
     If an image is wrong in a share e of all seeds, independently of other images, the accuracy over N images varies by the
     sum of e (1 - e) / N^2 (Jordan 2023, arXiv:2304.01910). Shares over n seeds give that n / (n - 1) times too small.
@@ -47,7 +47,7 @@ def noise_split(correct: Sequence[NDArray[np.bool_]]) -> NoiseSplit | None:
         correct: of each seed, whether each image of the test set is right, (N,).
     """
     n = len(correct)
-    if n < 2:
+    if n < 2 or len({len(its) for its in correct}) > 1:
         return None
     right = np.asarray(correct, dtype=np.float64)
     if np.ptp(right.sum(axis=1)) == 0:

@@ -21,7 +21,7 @@ from harness.formats import ABSENT, interval, p_value, percent, points
 from harness.paper import figure6
 from harness.report.document import Badge, Cell, Section, Table
 from harness.report.evidence import Evidence
-from harness.report.layout import by_setting, captioned, name_of
+from harness.report.layout import by_setting, captioned
 
 __all__ = ["curves", "depth", "implementations", "verdicts"]
 
@@ -99,7 +99,7 @@ def curves(evidence: Evidence) -> Section | None:
     ]
     others = [its for its in by_setting(evidence.groups) if not any(group in of_paper for group in its)]
     charts += [
-        captioned(curves_figure(its, evidence.epochs, with_training=len(its) < 3), name_of(its[0]))
+        captioned(curves_figure(its, evidence.epochs, with_training=len(its) < 3), its[0].setting_name)
         for its in others[:_MAX_SETTINGS]
     ]
     return Section(
@@ -152,13 +152,17 @@ def depth(evidence: Evidence) -> Section | None:
         numeric=frozenset({"depth", "iterations", "seeds", "gain", "95 % interval", "paper"}),
     )
     several = [list(its) for _, its in itertools.groupby(all_points, key=lambda point: point.group.setting)]
-    charts = [captioned(depth_figure(its), name_of(its[0].group)) for its in several if _spans_depths(its)]
+    charts = [
+        captioned(depth_figure(its), its[0].group.setting_name) for its in several if _spans_depths(its)
+    ]
     by_setting = itertools.groupby(
         sorted(profiles, key=lambda profile: profile.group.setting),
         key=lambda profile: profile.group.setting,
     )
     charts += [
-        captioned(responses_figure(its), f"Layer responses and Figure 7 (dashed): {name_of(its[0].group)}")
+        captioned(
+            responses_figure(its), f"Layer responses and Figure 7 (dashed): {its[0].group.setting_name}"
+        )
         for _, its in ((setting, list(group)) for setting, group in by_setting)
     ]
     return Section(

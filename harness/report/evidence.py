@@ -22,8 +22,10 @@ class Evidence:
     """The records of a store, as the sections of a report need them."""
 
     runs: Sequence[_Row]
+    every_group: Sequence[RunGroup]
+    """Of real images."""
     groups: Sequence[RunGroup]
-    """Of real images, with completed runs."""
+    """Of these, with completed runs."""
     epochs: Mapping[str, Sequence[_Row]]
     """By run, in order."""
     predictions: Mapping[str, Predicted]
@@ -70,7 +72,8 @@ def gather(store: Store) -> Evidence:
         return listed
 
     runs = rows("runs")
-    groups = [group for group in group_runs(runs) if group.runs and group.data == "cifar10"]
+    every_group = [group for group in group_runs(runs) if group.data == "cifar10"]
+    groups = [group for group in every_group if group.runs]
     epochs: dict[str, list[dict[str, Any]]] = {}
     # not the losses of every mini-batch, of which there are many
     for row in rows("epochs", ["run_id", "epoch", "iteration", "train_error", "test_error"]):
@@ -83,6 +86,7 @@ def gather(store: Store) -> Evidence:
     cards = sorted(rows("identities"), key=lambda card: card["identified_at"])
     return Evidence(
         runs=runs,
+        every_group=every_group,
         groups=groups,
         epochs=epochs,
         predictions=predicted(predictions),

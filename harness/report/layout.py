@@ -1,4 +1,4 @@
-"""What sections share: how settings are named, and captions."""
+"""What sections share: the order of settings, and captions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.analysis.groups import RunGroup
 from harness.charts import Chart
 
-__all__ = ["by_setting", "captioned", "name_of"]
+__all__ = ["by_setting", "captioned"]
 
 
 def by_setting(groups: Sequence[RunGroup]) -> list[list[RunGroup]]:
@@ -17,11 +17,6 @@ def by_setting(groups: Sequence[RunGroup]) -> list[list[RunGroup]]:
     for group in groups:
         settings.setdefault(group.setting, []).append(group)
     return sorted(settings.values(), key=lambda its: (-its[0].iterations * its[0].batch_size, -len(its)))
-
-
-def name_of(group: RunGroup) -> str:
-    """The setting of a group, in words."""
-    return f"{group.recipe}, {group.iterations:,} iterations, {group.precision}, on {group.device_name}"
 
 
 def captioned(chart: Chart, caption: str) -> Chart:

@@ -9,7 +9,7 @@ from harness.charts import (
 from harness.formats import ABSENT, percent
 from harness.report.document import Section, Table
 from harness.report.evidence import Evidence
-from harness.report.layout import captioned, name_of
+from harness.report.layout import captioned
 
 __all__ = ["cost", "identity"]
 
@@ -47,7 +47,9 @@ def cost(evidence: Evidence) -> Section | None:
                 "Speed is the median of the latest profile of a training step on the same device in the same precision, with the interval of a bootstrap over rounds that were measured in turn with other models."
             )
         ],
-        charts=[captioned(cost_figure(its), name_of(its[0].group)) for its in largest[:1] if len(its) > 1],
+        charts=[
+            captioned(cost_figure(its), its[0].group.setting_name) for its in largest[:1] if len(its) > 1
+        ],
         tables=[
             Table(
                 columns=(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from harness.analysis.verdicts import VerdictRow, verdict_board
+from harness.analysis.verdicts import VerdictRow, board_of_groups
 from harness.claims import claims
 from harness.formats import percent
 from harness.report.accuracy import curves, depth, implementations, verdicts
@@ -27,7 +27,7 @@ def compose(evidence: Evidence, *, margin: float, command: str) -> Report:
         margin: which difference of accuracy does not matter, as a fraction.
         command: that makes this report, for its reader to repeat.
     """
-    board = verdict_board(claims().values(), evidence.runs, evidence.cards, margin)
+    board = board_of_groups(claims().values(), evidence.every_group, evidence.networks, margin)
     of_evidence = (
         *(curves, depth, implementations, cost, identity, optimism, noise, sources_of_spread),
         *(machine_checks, commands, environments),

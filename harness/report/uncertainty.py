@@ -71,8 +71,6 @@ def noise(evidence: Evidence) -> Section | None:
             for run in group.runs
             if run["run_id"] in evidence.predictions
         ]
-        if len({len(its) for its in correct}) > 1:  # of different test sets
-            continue
         split = noise_split(correct)
         if split is None:
             continue

@@ -165,3 +165,7 @@ def test_more_seeds_show_smaller_differences():
 def test_neither_torch_nor_the_slow_part_of_scipy_is_needed():
     code = "import sys, harness.analysis.noise; sys.exit(bool({'scipy.stats', 'torch'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_seeds_on_different_test_sets_are_not_split():
+    assert noise_split([np.array([True, False, True]), np.array([True, False])]) is None

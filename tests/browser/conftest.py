@@ -105,7 +105,8 @@ def dashboard(tmp_path_factory):
                 break
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the dashboard did not start:\n{(folder / 'log').read_text()}")
-            time.sleep(0.2)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.2)  # until the next try, or until it dies
         yield dashboard
     finally:
         process.terminate()
