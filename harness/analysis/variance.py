@@ -98,8 +98,8 @@ def two_way(
     """Divide the spread of a table among model, recipe, their interaction and the seed.
 
     The interval is a bootstrap over the seeds of each cell (percentiles; deviations from the mean of a cell are drawn anew,
-    widened by the root of n / (n - 1)): how the shares would move with other seeds, not with other models. In simulations it
-    covers the true shares in 88 % to 97 % of cases for five seeds and more, and in 83 % to 93 % for two or three.
+    widened by the root of n / (n - 1)): how the shares would move with other seeds, not with other models. Of few
+    seeds it covers the true shares less often than it says; `tests/analysis/test_variance.py` holds it to 85 % for five.
 
     Args:
         models: names of the rows.
