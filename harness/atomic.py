@@ -14,11 +14,16 @@ from harness.errors import StorageError
 __all__ = ["leftovers", "storing", "sync_folder", "write_atomically"]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write ``content`` to ``path``, so that a reader or a crash meets the old file or the new, never a part.
 
     The bytes go to a hidden file in the same folder and onto the disk before the name changes hands.
     Missing folders are made.
+
+    Args:
+        path: the file.
+        content: all of it.
+        durable: whether it is on the disk when this returns, as a record must be.
 
     Raises:
         StorageError: it cannot be written.
@@ -30,13 +35,15 @@ def write_atomically(path: Path, content: bytes) -> None:
         try:
             with temporary.open("wb") as file:
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
 
 
 @contextmanager

@@ -117,6 +117,29 @@ def make_spec(make_recipe):
     return make
 
 
+@pytest.fixture
+def make_planned(make_spec, tmp_path):
+    """A function from a seed and an estimate to a planned run of ten iterations and its job."""
+    from harness.execution.job import Job
+    from harness.execution.plan import PlannedRun
+
+    def make(seed, seconds, state="new"):
+        spec = make_spec(seed=seed)
+        run = PlannedRun(run_id=f"r{seed}", spec=spec, state=state, note="", estimated_seconds=seconds)
+        job = Job(
+            run_id=run.run_id,
+            spec=spec,
+            experiment="e",
+            device="cpu",
+            num_threads=1,
+            results=tmp_path,
+            checkpoint_seconds=1.0,
+        )
+        return run, job
+
+    return make
+
+
 @dataclass
 class Ear:
     """Listens to a run, and can tell it to stop, or die, after an iteration."""

@@ -1,10 +1,13 @@
 """What is said of runs and of measurements in progress where there is no terminal, and how the time left is estimated."""
 
+from contextlib import contextmanager
+
 import pytest
 
 from harness import progress
-from harness.execution.job import Advanced, Ended, EpochEnded, Job, Started
-from harness.execution.plan import PlannedRun
+from harness.execution import eta
+from harness.execution.eta import Eta
+from harness.execution.job import Ended, EpochEnded, Started
 from harness.progress import observe_runs, observe_steps
 
 ROW = {"iteration": 5, "train_error": 0.5, "test_error": 0.25, "images_per_second": 1000.0}
@@ -14,7 +17,8 @@ ROW = {"iteration": 5, "train_error": 0.5, "test_error": 0.25, "images_per_secon
 def clock(monkeypatch):
     """A clock that stands until it is set."""
     now = [0.0]
-    monkeypatch.setattr(progress, "monotonic", lambda: now[0])
+    for module in (progress, eta):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
 
     def set_to(seconds):
         now[0] = seconds
@@ -22,34 +26,25 @@ def clock(monkeypatch):
     return set_to
 
 
-@pytest.fixture
-def make_run(make_spec, tmp_path):
-    """A function from a seed and an estimate to a planned run of ten iterations and its job."""
+@contextmanager
+def observed(planned):
+    left = Eta(planned, 1)
+    with observe_runs(left) as show:
 
-    def make(seed, seconds, state="new"):
-        spec = make_spec(seed=seed)
-        run = PlannedRun(run_id=f"r{seed}", spec=spec, state=state, note="", estimated_seconds=seconds)
-        job = Job(
-            run_id=run.run_id,
-            spec=spec,
-            experiment="e",
-            device="cpu",
-            num_threads=1,
-            results=tmp_path,
-            checkpoint_seconds=1.0,
-        )
-        return run, job
+        def observe(job, event):
+            left.hear(job, event)
+            show(job, event)
 
-    return make
+        yield observe
 
 
-def test_a_pipe_gets_a_line_per_epoch_with_the_time_left(clock, make_run, capsys):
+def test_a_pipe_gets_a_line_per_epoch_with_the_time_left(clock, make_planned, capsys):
     (run, job), (waiting, _), (done, _) = (
-        make_run(0, 100.0),
-        make_run(1, 100.0),
-        make_run(2, 0.0, "completed"),
+        make_planned(0, 100.0),
+        make_planned(1, 100.0),
+        make_planned(2, 0.0, "completed"),
     )
-    with observe_runs([run, waiting, done], num_lanes=1) as observe:
+    with observed([run, waiting, done]) as observe:
         observe(job, Started(0, 10))
         clock(20.0)
         observe(job, EpochEnded(ROW))
@@ -63,31 +58,9 @@ def test_a_pipe_gets_a_line_per_epoch_with_the_time_left(clock, make_run, capsys
     ]
 
 
-def test_time_left_of_runs_side_by_side_is_that_of_the_longest(clock, make_run):
-    runs = [make_run(seed, 100.0) for seed in (0, 1)]
-    left = progress._Clock([run for run, _ in runs], 2)
-    assert left.left_in_all() == 100
-    for _, job in runs:
-        left.hear(job, Started(0, 10))
-    clock(10.0)
-    left.hear(runs[0][1], Advanced(5))
-    left.hear(runs[1][1], Advanced(2))
-    assert left.left("r0") == pytest.approx(10)
-    assert left.left_in_all() == pytest.approx(40)
-
-
-def test_a_resumed_run_is_judged_by_what_it_did_since(clock, make_run):
-    run, job = make_run(0, 50.0)
-    left = progress._Clock([run], 1)
-    left.hear(job, Started(5, 10))
-    clock(6.0)
-    left.hear(job, Advanced(7))
-    assert left.left_in_all() == pytest.approx(9)
-
-
-def test_ends_are_told_with_their_reasons(clock, make_run, capsys):
-    (run, job), (other, other_job) = make_run(0, 1.0), make_run(1, 1.0)
-    with observe_runs([run, other], num_lanes=1) as observe:
+def test_ends_are_told_with_their_reasons(clock, make_planned, capsys):
+    (run, job), (other, other_job) = make_planned(0, 1.0), make_planned(1, 1.0)
+    with observed([run, other]) as observe:
         observe(job, Ended("failed", "KeyError: [x]", traceback="Traceback [y]"))
         observe(other_job, Ended("interrupted"))
     assert capsys.readouterr().err.splitlines() == [

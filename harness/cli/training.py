@@ -36,6 +36,7 @@ from harness.cli.options import (
 
 if TYPE_CHECKING:
     from harness.config import Experiment
+    from harness.execution.job import Event, Job
     from harness.execution.plan import PlannedRun
     from harness.execution.session import IfChanged, Session
 
@@ -197,6 +198,8 @@ def _execute(
         Whether every run came to a result.
     """
     from harness.console import announce, load_images, say, stderr, this_program
+    from harness.execution.eta import Eta
+    from harness.execution.live import tell_live
     from harness.execution.local import execute
     from harness.execution.networks import prepare_networks
     from harness.progress import observe_runs
@@ -211,13 +214,19 @@ def _execute(
     jobs = prepare_networks(jobs, session.environment, say)
     if data != "synthetic":
         load_images(data)
-    with observe_runs(session.planned, session.num_lanes) as observer:
+    eta = Eta(session.planned, session.num_lanes)
+    with observe_runs(eta) as show, tell_live(session.store.root, session.experiment.name, eta) as tell:
+
+        def observe(job: Job, event: Event) -> None:
+            for observer in (eta.hear, show, tell):
+                observer(job, event)
+
         execution = execute(
             jobs,
             session.environment,
             num_workers=session.num_workers,
             runs_at_once=session.runs_at_once,
-            observer=observer,
+            observer=observe,
         )
     if execution.signal_number is not None:
         stderr.print("Stopped. What was done is kept; this goes on from there:")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.config import RunSpec
 
-__all__ = ["Advanced", "Ended", "EpochEnded", "Event", "Job", "Noted", "PutBack", "Started"]
+__all__ = ["Advanced", "Ended", "EpochEnded", "Event", "Job", "Noted", "PutBack", "RunObserver", "Started"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,3 +81,6 @@ class Ended:
 
 
 Event = Started | Advanced | EpochEnded | Noted | PutBack | Ended
+
+RunObserver = Callable[[Job, Event], None]
+"""Is told of the events of runs."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness.environment import Environment
 from harness.errors import StorageError
-from harness.execution.job import Ended, Event, Job, PutBack
+from harness.execution.job import Ended, Event, Job, PutBack, RunObserver
 from harness.execution.lock import lock_of_run
 from harness.execution.processes import process_context
 from harness.execution.recording import failed_row
@@ -22,8 +22,6 @@ from harness.execution.worker import work
 from harness.records import Store
 
 __all__ = ["Execution", "execute"]
-
-Observer = Callable[[Job, Event], None]
 
 
 @dataclass
@@ -51,7 +49,7 @@ def execute(
     *,
     num_workers: int,
     runs_at_once: int = 1,
-    observer: Observer,
+    observer: RunObserver,
 ) -> Execution:
     """Run jobs and record those that fail; the others record themselves.
 
@@ -80,7 +78,7 @@ class _Pool:
         *,
         num_workers: int,
         runs_at_once: int,
-        observer: Observer,
+        observer: RunObserver,
     ) -> None:
         self.waiting = list(jobs)
         self.put_back: list[Job] = []

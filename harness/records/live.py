@@ -1,0 +1,187 @@
+"""What runs in progress say of themselves; no records, of no use to any, and can be removed at any time.
+
+    results/.live/runs/<run id>.json        how far a run is, and its course so far
+    results/.live/sweeps/<sweep id>.json    how far one call of the harness is with all of its runs
+
+Each file is replaced as a whole, so that a reader never meets a part; nobody waits until it is on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from pydantic import AwareDatetime, ConfigDict, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
+
+from harness.atomic import write_atomically
+
+__all__ = ["Live", "LiveEpoch", "LiveRun", "LiveSweep"]
+
+SILENCE: Final = timedelta(minutes=2)
+"""Longer than compilation, and than an epoch of a slow network; who says nothing for so long has probably died."""
+_FORGOTTEN: Final = timedelta(days=1)
+_MAX_BYTES: Final = 2**20
+
+_VALIDATION = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveEpoch:
+    """Some columns of a row of the records of kind ``epochs``."""
+
+    epoch: NonNegativeInt
+    iteration: NonNegativeInt
+    seconds: float
+    train_error: float
+    test_error: float
+    images_per_second: float | None
+
+    __pydantic_config__ = _VALIDATION
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveRun:
+    """A run that is not recorded yet."""
+
+    run_id: str
+    experiment: str
+    model: str
+    recipe: str
+    precision: str
+    seed: int
+    device: str
+    host: str
+    state: Literal["running", "interrupted"]
+    iteration: NonNegativeInt
+    """So many are done."""
+    iterations: NonNegativeInt
+    """In all."""
+    seconds_left: NonNegativeFloat
+    heard_at: AwareDatetime
+    """When the run last said something."""
+    epochs: tuple[LiveEpoch, ...]
+
+    __pydantic_config__ = _VALIDATION
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a run that should be running has said nothing for long."""
+        return self.state == "running" and _is_older(self.heard_at, SILENCE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiveSweep:
+    """One call of the harness that is at work on runs."""
+
+    sweep_id: str
+    experiment: str
+    host: str
+    num_runs: NonNegativeInt
+    """That were to do when it began."""
+    num_running: NonNegativeInt
+    num_completed: NonNegativeInt
+    num_failed: NonNegativeInt
+    """Or diverged."""
+    seconds_left: NonNegativeFloat
+    started_at: AwareDatetime
+    heard_at: AwareDatetime
+
+    __pydantic_config__ = _VALIDATION
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it has said nothing for long."""
+        return _is_older(self.heard_at, SILENCE)
+
+
+_RUN: Final = TypeAdapter(LiveRun)
+_SWEEP: Final = TypeAdapter(LiveSweep)
+
+
+class Live:
+    """What is in progress below a folder of results.
+
+    Args:
+        root: of the store.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._runs, self._sweeps = root / ".live" / "runs", root / ".live" / "sweeps"
+
+    def runs(self) -> list[LiveRun]:
+        """Those that are not recorded yet, in the order of their ids; what is broken or forgotten is passed over."""
+        return [run for run in _read(self._runs, _RUN) if not self._is_recorded(run.run_id)]
+
+    def sweeps(self) -> list[LiveSweep]:
+        """Those at work, the latest first; what is broken or forgotten is passed over."""
+        return sorted(_read(self._sweeps, _SWEEP), key=lambda sweep: sweep.started_at, reverse=True)
+
+    def run(self, run_id: str) -> LiveRun | None:
+        """What a run last said; None if it said nothing that can be read."""
+        return _read_file(self._runs / f"{run_id}.json", _RUN)
+
+    def tell_run(self, run: LiveRun) -> None:
+        """Replace what is known of a run.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        write_atomically(self._runs / f"{run.run_id}.json", _RUN.dump_json(run), durable=False)
+
+    def tell_sweep(self, sweep: LiveSweep) -> None:
+        """Replace what is known of a sweep.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        write_atomically(self._sweeps / f"{sweep.sweep_id}.json", _SWEEP.dump_json(sweep), durable=False)
+
+    def forget_run(self, run_id: str) -> None:
+        """Remove what is known of a run that has ended.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        (self._runs / f"{run_id}.json").unlink(missing_ok=True)
+
+    def forget_sweep(self, sweep_id: str) -> None:
+        """Remove what is known of a sweep that has ended, and of those that died long ago.
+
+        Raises:
+            OSError: it cannot be removed.
+        """
+        (self._sweeps / f"{sweep_id}.json").unlink(missing_ok=True)
+        for path in self._sweeps.glob("*"):
+            if _is_older(datetime.fromtimestamp(path.stat().st_mtime, UTC), _FORGOTTEN):
+                path.unlink(missing_ok=True)
+
+    def _is_recorded(self, run_id: str) -> bool:
+        """Whether whoever recorded it died before it was forgotten here."""
+        return (self._root / "runs" / f"{run_id}.parquet").exists()
+
+
+def _read(folder: Path, adapter: TypeAdapter[Any]) -> Iterator[Any]:
+    for path in sorted(folder.glob("[!.]*.json")):
+        found = _read_file(path, adapter)
+        if found is not None and path.stem in {
+            getattr(found, "run_id", None),
+            getattr(found, "sweep_id", None),
+        }:
+            yield found
+
+
+def _read_file(path: Path, adapter: TypeAdapter[Any]) -> Any:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            return None
+        return adapter.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _is_older(time: datetime, age: timedelta) -> bool:
+    return datetime.now(UTC) - time > age

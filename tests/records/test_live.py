@@ -1,0 +1,129 @@
+import json
+import os
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from harness.records import Live, LiveEpoch, LiveRun, LiveSweep
+
+NOW = datetime.now(UTC)
+EPOCH = LiveEpoch(epoch=0, iteration=5, seconds=1.0, train_error=0.5, test_error=0.6, images_per_second=None)
+RUN = LiveRun(
+    run_id="r",
+    experiment="e",
+    model="resnet20",
+    recipe="paper",
+    precision="fp32",
+    seed=0,
+    device="cpu",
+    host="h",
+    state="running",
+    iteration=7,
+    iterations=10,
+    seconds_left=2.5,
+    heard_at=NOW,
+    epochs=(EPOCH, replace(EPOCH, epoch=1, images_per_second=100.0)),
+)
+SWEEP = LiveSweep(
+    sweep_id="s",
+    experiment="e",
+    host="h",
+    num_runs=3,
+    num_running=1,
+    num_completed=1,
+    num_failed=0,
+    seconds_left=9.0,
+    started_at=NOW,
+    heard_at=NOW,
+)
+
+
+@pytest.fixture
+def live(tmp_path):
+    return Live(tmp_path)
+
+
+def test_what_was_told_is_read(live):
+    live.tell_run(RUN)
+    live.tell_run(replace(RUN, iteration=8))
+    live.tell_sweep(SWEEP)
+    assert live.runs() == [replace(RUN, iteration=8)]
+    assert live.run("r") == replace(RUN, iteration=8)
+    assert live.sweeps() == [SWEEP]
+
+
+def test_nothing_is_told_of_an_empty_folder(live, tmp_path):
+    assert (live.runs(), live.sweeps(), live.run("r")) == ([], [], None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_forgotten_is_gone(live, tmp_path):
+    live.tell_run(RUN)
+    live.tell_sweep(SWEEP)
+    for _ in range(2):
+        live.forget_run("r")
+        live.forget_sweep("s")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_sweep_that_ends_forgets_those_that_died_long_ago(live, tmp_path):
+    for number in range(3):
+        live.tell_sweep(replace(SWEEP, sweep_id=str(number)))
+    long_ago = (NOW - timedelta(days=2)).timestamp()
+    os.utime(tmp_path / ".live" / "sweeps" / "1.json", (long_ago, long_ago))
+    live.forget_sweep("0")
+    assert [sweep.sweep_id for sweep in live.sweeps()] == ["2"]
+
+
+def test_a_run_that_is_recorded_is_no_longer_in_progress(live, tmp_path):
+    live.tell_run(RUN)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "r.parquet").touch()
+    assert live.runs() == []
+
+
+def test_sweeps_are_latest_first(live):
+    for number in (0, 2, 1):
+        live.tell_sweep(replace(SWEEP, sweep_id=str(number), started_at=NOW + timedelta(seconds=number)))
+    assert [sweep.sweep_id for sweep in live.sweeps()] == ["2", "1", "0"]
+
+
+@pytest.mark.parametrize("age", [0, 119, 121])
+def test_silence_is_seen(age):
+    then = datetime.now(UTC) - timedelta(seconds=age)
+    assert replace(RUN, heard_at=then).is_silent == (age > 120)
+    assert not replace(RUN, heard_at=then, state="interrupted").is_silent
+    assert replace(SWEEP, heard_at=then).is_silent == (age > 120)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"iteration": -1},
+        {"iteration": "7"},
+        {"seconds_left": float("inf")},
+        {"state": "dancing"},
+        {"heard_at": "yesterday"},
+        {"heard_at": "2026-01-01T00:00:00"},
+        {"unknown": 1},
+        {"run_id": "another"},
+        {"epochs": [{}]},
+    ],
+    ids=str,
+)
+def test_what_others_wrote_there_is_passed_over(live, tmp_path, change):
+    live.tell_run(RUN)
+    path = tmp_path / ".live" / "runs" / "r.json"
+    content = json.loads(path.read_text())
+    live.tell_run(replace(RUN, run_id="sound"))
+    path.write_text(json.dumps(content | change))
+    assert [run.run_id for run in live.runs()] == ["sound"]
+
+
+@pytest.mark.parametrize("content", [b"", b"[" * 100_000, b"\xff", b'{"run_id": "r"', b" " * (2**20 + 1)])
+def test_what_is_no_json_is_passed_over(live, tmp_path, content):
+    live.tell_run(RUN)
+    (tmp_path / ".live" / "runs" / "r.json").write_bytes(content)
+    assert live.runs() == []
+    assert live.run("r") is None
