@@ -1,15 +1,18 @@
-"""Small recipe and experiment files, and the command line called in this process."""
+"""Small recipe and experiment files, recorded runs, and the command line called in this process."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from harness import cli
+from harness.records import Store
+
+from .recorded import Record, Row, an_epoch, complete, predicted
 
 TINY_RECIPE = """
 summary = "a trial"
@@ -71,6 +74,33 @@ def tiny_experiment(tmp_path: Path, tiny_recipe: Path) -> Path:
     path = tmp_path / "experiment.toml"
     path.write_text(TINY_EXPERIMENT)
     return path
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def record(results: Path) -> Record:
+    """A function that records runs, each with an epoch; and with predictions where answers of runs are given."""
+
+    def write(runs: Sequence[Row], answers: Sequence[Sequence[int]] = ()) -> None:
+        for number, run in enumerate(runs):
+            predictions = predicted(run["run_id"], answers[number]) if answers else None
+            Store(results).write_run(complete("runs", run), [an_epoch(run)], predictions)
+
+    return write
+
+
+@pytest.fixture
+def of_paper(make_seeds: Callable[..., list[Row]]) -> Callable[..., list[Row]]:
+    """Completed runs by the paper's recipe, of ResNet-20 unless told."""
+
+    def make(*accuracies: float | None, **changes: Any) -> list[Row]:
+        return make_seeds(*accuracies, **{"recipe": "paper"} | changes)
+
+    return make
 
 
 @pytest.fixture
