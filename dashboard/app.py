@@ -15,6 +15,7 @@ PAGES = [
     ("networks.py", "Same network?", ":material/hub:"),
     ("bits.py", "Same bits?", ":material/fingerprint:"),
     ("runs.py", "Runs", ":material/list:"),
+    ("live.py", "Live", ":material/pending:"),
 ]
 
 # a file of ours: icons by name are fetched from another host

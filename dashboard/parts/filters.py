@@ -4,21 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
 
 from harness.analysis.groups import RunGroup
 from parts.stores import Shelf, open_shelf, stores_given
 
-__all__ = ["choose_setting", "choose_store", "chosen_groups", "chosen_root", "chosen_shelf"]
+__all__ = [
+    "Chosen",
+    "choose",
+    "choose_setting",
+    "choose_store",
+    "chosen_groups",
+    "chosen_root",
+    "chosen_shelf",
+    "tell_broken",
+]
 
-_FILTERS: dict[str, Callable[[RunGroup], str]] = {
-    "model": lambda group: group.model,
-    "recipe": lambda group: group.recipe,
-    "precision": lambda group: group.precision,
-    "device": lambda group: group.device_name,
-    "experiment": lambda group: str(group.runs[0]["experiment"]),
-}
+_T = TypeVar("_T")
+
+
+class Chosen:
+    """What the filters of a page let pass.
+
+    Args:
+        values: those that are wanted, by filter; an empty list lets all pass.
+    """
+
+    def __init__(self, values: dict[str, list[str]]) -> None:
+        self._values = values
+
+    def among(self, things: Sequence[_T], **read: Callable[[_T], str | None]) -> list[_T]:
+        """Those of the things that pass.
+
+        Args:
+            things: of one kind.
+            read: a function by filter, from a thing to what the filter is about.
+        """
+        active = {name: set(self._values.get(name, ())) for name in read}
+        return [
+            thing
+            for thing in things
+            if all(not active[name] or value(thing) in active[name] for name, value in read.items())
+        ]
 
 
 def choose_store() -> None:
@@ -37,12 +66,8 @@ def chosen_root() -> Path:
 
 def chosen_shelf() -> Shelf:
     """What the store holds that is shown; says on the page what in it is broken, and what to run if it is empty."""
-    root = chosen_root()
-    shelf = open_shelf(root)
-    if shelf.broken:
-        with st.sidebar.expander(f"{len(shelf.broken)} broken files were passed over"):
-            for file in shelf.broken[:50]:
-                st.text(f"{file.path.parent.name}/{file.path.name}: {file.reason}")
+    shelf = open_shelf(chosen_root())
+    tell_broken(shelf)
     if not shelf.runs:
         st.info("No runs are recorded here yet. This records some:")
         st.code("nox -s reproduce -- smoke", language="shell")
@@ -50,18 +75,47 @@ def chosen_shelf() -> Shelf:
     return shelf
 
 
-def chosen_groups(shelf: Shelf) -> list[RunGroup]:
-    """The groups that pass the filters of the sidebar."""
-    groups = list(shelf.groups)
-    for name, value in _FILTERS.items():
-        options = sorted({value(group) for group in shelf.groups})
-        if len(options) < 2:
-            continue
-        wanted = st.sidebar.multiselect(
-            name.capitalize(), options, key=name, bind="query-params", placeholder="all"
-        )
-        if wanted:
-            groups = [group for group in groups if value(group) in wanted]
+def tell_broken(shelf: Shelf) -> None:
+    """Name in the sidebar what could not be read."""
+    if shelf.broken:
+        with st.sidebar.expander(f"{len(shelf.broken)} broken files were passed over"):
+            for file in shelf.broken[:50]:
+                st.text(f"{file.path.parent.name}/{file.path.name}: {file.reason}")
+
+
+def choose(shelf: Shelf, *names: str) -> Chosen:
+    """Filters in the sidebar; the same on all pages, so that what is chosen on one holds on the next.
+
+    Args:
+        shelf: for what can be chosen.
+        names: of the filters.
+    """
+    return Chosen(
+        {
+            name: st.sidebar.multiselect(
+                name.capitalize(), shelf.choices[name], key=name, bind="query-params", placeholder="all"
+            )
+            for name in names
+            if len(shelf.choices[name]) > 1
+        }
+    )
+
+
+def chosen_groups(shelf: Shelf, chosen: Chosen | None = None) -> list[RunGroup]:
+    """The groups that pass the filters of the sidebar.
+
+    Args:
+        shelf: what is shown.
+        chosen: what the filters let pass, if they stand there already.
+    """
+    groups = (chosen or choose(shelf, "model", "recipe", "precision", "device", "experiment")).among(
+        shelf.groups,
+        model=lambda group: group.model,
+        recipe=lambda group: group.recipe,
+        precision=lambda group: group.precision,
+        device=lambda group: group.device_name,
+        experiment=lambda group: str(group.runs[0]["experiment"]),
+    )
     if not groups:
         st.info("No completed run of real images passes these filters; remove one.")
         st.stop()

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from harness.charts import DARK, LIGHT, Chart, paint
+from harness.formats import ABSENT
 
 __all__ = ["show_chart", "show_table", "without_formulas"]
 
@@ -48,33 +49,50 @@ def show_table(
         options: others of ``st.dataframe``.
     """
     frame = pd.DataFrame(list(rows))
-    columns = {name: _column(frame[name], (helps or {}).get(name)) for name in frame}
-    shown = st.dataframe(frame, key=key, hide_index=True, column_config=columns, width="stretch", **options)
-    left, right, _ = st.columns([2, 2, 4])
-    left.download_button(
-        f"CSV of {key}",
-        without_formulas(frame).to_csv(index=False),
-        f"{key}.csv",
-        "text/csv",
-        key=f"{key}-csv",
+    columns = {
+        name: _column(frame[name], (helps or {}).get(name), pinned=number == 0)
+        for number, name in enumerate(frame)
+    }
+    shown = st.dataframe(
+        frame,
+        key=key,
+        hide_index=True,
+        column_config=columns,
+        width="stretch",
+        placeholder=ABSENT,
+        **options,
     )
-    buffer = io.BytesIO()
-    frame.to_parquet(buffer, index=False)
-    right.download_button(
-        f"parquet of {key}",
-        buffer.getvalue(),
-        f"{key}.parquet",
-        "application/vnd.apache.parquet",
-        key=f"{key}-parquet",
-    )
+    with st.container(horizontal=True):
+        st.download_button(
+            f"CSV of {key}",
+            lambda: without_formulas(frame).to_csv(index=False),
+            f"{key}.csv",
+            "text/csv",
+            key=f"{key}-csv",
+            on_click="ignore",
+        )
+        st.download_button(
+            f"parquet of {key}",
+            lambda: _parquet(frame),
+            f"{key}.parquet",
+            "application/vnd.apache.parquet",
+            key=f"{key}-parquet",
+            on_click="ignore",
+        )
     return shown
 
 
-def _column(values: pd.Series, text: str | None) -> Any:
-    """How a column is shown: with its help, and all its digits."""
+def _parquet(frame: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def _column(values: pd.Series, text: str | None, *, pinned: bool) -> Any:
+    """How a column is shown: with its help, and all its digits; the first stays while others are scrolled."""
     if _has_cents(values):
-        return st.column_config.NumberColumn(help=text, format="%.2f")
-    return st.column_config.Column(help=text)
+        return st.column_config.NumberColumn(help=text, format="%.2f", pinned=pinned)
+    return st.column_config.Column(help=text, pinned=pinned)
 
 
 def _has_cents(column: pd.Series) -> bool:

@@ -16,7 +16,7 @@ from harness.analysis.groups import RunGroup, group_runs
 from harness.analysis.protocol import Networks
 from harness.records import KINDS, BrokenFile, Store
 
-__all__ = ["Shelf", "epochs_of", "open_shelf", "predictions_of", "run_of", "stores_given"]
+__all__ = ["Shelf", "epochs_of", "open_shelf", "operators_of", "predictions_of", "run_of", "stores_given"]
 
 _BESIDE = Path(__file__).parents[2] / "results"
 _COLUMNS = [
@@ -27,6 +27,15 @@ _COLUMNS = [
 """Of the records of kind ``runs`` that pages read of all of them; of thousands, each column takes time."""
 _UNREAD = frozenset({"epochs", "predictions", "operators", "benchmarks"})
 """Kinds that are large, or that no page shows as a whole."""
+_FILTERED = {
+    "model": ("model", ("runs", "profiles", "identities", "audits", "verifications")),
+    "recipe": ("recipe", ("runs", "verifications")),
+    "precision": ("precision", ("runs", "profiles", "verifications")),
+    "device": ("device_name", ("runs", "profiles", "verifications")),
+    "experiment": ("experiment", ("runs",)),
+    "status": ("status", ("runs",)),
+}
+"""Filter -> the column that it is about, and the kinds that have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +52,8 @@ class Shelf:
     audits: Sequence[Mapping[str, Any]]
     profiles: Sequence[Mapping[str, Any]]
     verifications: Sequence[Mapping[str, Any]]
+    choices: Mapping[str, Sequence[str]]
+    """What can be chosen in each filter."""
     broken: Sequence[BrokenFile]
 
 
@@ -77,6 +88,11 @@ def predictions_of(root: Path, run_ids: Sequence[str]) -> Mapping[str, Predicted
     return _predictions(root, tuple(run_ids), _stamp(root))
 
 
+def operators_of(root: Path, session_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of the records of kind ``operators`` of some sessions of profiling."""
+    return _operators(root, tuple(session_ids), _stamp(root))
+
+
 def _stamp(root: Path) -> tuple[int, ...]:
     """Changes when a record appears, goes or is replaced: each is a new name in its folder."""
     folders = [home / kind for home in (root, root / "published") for kind in KINDS]
@@ -101,6 +117,16 @@ def _epochs(
     return {run_id: sorted(course, key=lambda row: row["epoch"]) for run_id, course in courses.items()}
 
 
+@st.cache_data(max_entries=8, show_spinner="Reading operators")
+def _operators(
+    root: Path,
+    session_ids: tuple[str, ...],
+    stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = Store(root).read("operators", session_ids)[0].to_pylist()
+    return rows
+
+
 @st.cache_resource(max_entries=8, show_spinner="Reading predictions")
 def _predictions(
     root: Path,
@@ -116,15 +142,23 @@ def _read(root: Path) -> Shelf:
     for kind in KINDS.keys() - _UNREAD:
         tables[kind], unread = store.read(kind)
         broken += unread
-    runs = tables["runs"].select(_COLUMNS).to_pylist()
-    cards = sorted(tables["identities"].to_pylist(), key=lambda card: card["identified_at"])
+    rows = {
+        kind: (table.select(_COLUMNS) if kind == "runs" else table).to_pylist()
+        for kind, table in tables.items()
+    }
+    runs = rows["runs"]
+    cards = sorted(rows["identities"], key=lambda card: card["identified_at"])
     return Shelf(
         runs=runs,
         groups=[group for group in group_runs(runs) if group.runs and group.data == "cifar10"],
         cards=cards,
         networks=Networks(cards),
-        audits=tables["audits"].to_pylist(),
-        profiles=tables["profiles"].to_pylist(),
-        verifications=tables["verifications"].to_pylist(),
+        audits=rows["audits"],
+        profiles=rows["profiles"],
+        verifications=rows["verifications"],
+        choices={
+            name: sorted({row[column] for kind in kinds for row in rows[kind]})
+            for name, (column, kinds) in _FILTERED.items()
+        },
         broken=broken,
     )

@@ -6,19 +6,25 @@ from typing import Any
 
 from harness.analysis.groups import RunGroup
 
-__all__ = ["group_columns", "per_cent"]
+__all__ = ["group_row", "per_cent", "rounded"]
 
 
 def per_cent(fraction: float | None) -> float | None:
     """A number that sorts, to the digits that 10,000 images have."""
-    return None if fraction is None else round(100 * fraction, 2)
+    return rounded(fraction, 2, 100)
 
 
-def group_columns(group: RunGroup) -> dict[str, Any]:
-    """What runs are of that differ in nothing but their seed."""
+def rounded(value: float | None, digits: int, factor: float = 1) -> float | None:
+    """A number that sorts, if there is one."""
+    return None if value is None else round(factor * value, digits)
+
+
+def group_row(group: RunGroup, cells: dict[str, Any]) -> dict[str, Any]:
+    """A row about runs that differ in nothing but their seed: of which model, what is said of them, and which they are."""
     return {
-        "seeds": len(group.runs),
         "model": group.model,
+        **cells,
+        "seeds": len(group.runs),
         "recipe": group.recipe,
         "iterations": group.iterations,
         "precision": group.precision,

@@ -6,7 +6,7 @@ import streamlit as st
 from parts.filters import choose_setting, chosen_groups, chosen_root, chosen_shelf
 from parts.show import show_chart, show_table
 from parts.stores import epochs_of, predictions_of
-from parts.tables import group_columns, per_cent
+from parts.tables import group_row, per_cent
 
 from harness.analysis.depth import depth_gaps, depth_points, layer_profiles
 from harness.analysis.noise import detectable_difference, noise_split
@@ -96,6 +96,7 @@ show_table(
     rows,
     "noise",
     {
+        "sd": "Standard deviation over seeds, in percentage points",
         "sd of sampling": "What the standard deviation would be if seeds differed in nothing but which images they happen to get right",
         "sd of networks": "What is left of it: on an endless test set",
         "detectable": "Smallest difference of two models that so many seeds of each would show with 80 % power",
@@ -113,17 +114,25 @@ if len({point.depth for point in of_setting}) > 1:
 if gaps:
     show_table(
         [
-            {
-                "depth": gap.depth,
-                "residual minus plain, points": per_cent(gap.difference.difference.mean),
-                "from": per_cent(gap.difference.difference.low),
-                "to": per_cent(gap.difference.difference.high),
-                "paper": per_cent(gap.paper_difference),
-                **group_columns(gap.difference.first),
-            }
+            group_row(
+                gap.difference.first,
+                {
+                    "depth": gap.depth,
+                    "residual minus plain, points": per_cent(gap.difference.difference.mean),
+                    "from": per_cent(gap.difference.difference.low),
+                    "to": per_cent(gap.difference.difference.high),
+                    "paper": per_cent(gap.paper_difference),
+                },
+            )
             for gap in gaps
         ],
         "shortcuts",
+        {
+            "residual minus plain, points": "Difference of accuracies of the same seeds, mean",
+            "from": "95 % interval of the mean difference, paired by seed",
+            "to": "95 % interval of the mean difference, paired by seed",
+            "paper": "The same difference as the paper states it",
+        },
     )
 if profiles:
     show_chart(responses_figure(profiles), "responses")
@@ -141,16 +150,23 @@ if known:
     show_chart(optimism_figure(known), "optimism")
     show_table(
         [
-            {
-                "best minus last, points": per_cent(summary.optimism.mean),
-                "from": per_cent(summary.optimism.low),
-                "to": per_cent(summary.optimism.high),
-                **group_columns(summary.group),
-            }
+            group_row(
+                summary.group,
+                {
+                    "best minus last, points": per_cent(summary.optimism.mean),
+                    "from": per_cent(summary.optimism.low),
+                    "to": per_cent(summary.optimism.high),
+                },
+            )
             for summary in known
             if summary.optimism is not None
         ],
         "best-epoch",
+        {
+            "best minus last, points": "Accuracy of the best test epoch minus that of the last, mean over seeds",
+            "from": "95 % interval of the mean over seeds",
+            "to": "95 % interval of the mean over seeds",
+        },
     )
 else:
     st.text(

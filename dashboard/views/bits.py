@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import streamlit as st
-from parts.filters import chosen_shelf
+from parts.filters import choose, chosen_shelf
 from parts.show import show_table
-from parts.tables import group_columns, per_cent
+from parts.tables import group_row, per_cent, rounded
 
 from harness.analysis.paired import precision_differences
 from harness.report.provenance import outcome_of
 
 st.title("Same bits?")
 shelf = chosen_shelf()
-repeated = [row for row in shelf.verifications if row["knob"] is None]
-turned = [row for row in shelf.verifications if row["knob"] is not None]
+chosen = choose(shelf, "model", "recipe", "precision", "device")
+verifications = chosen.among(
+    shelf.verifications,
+    model=lambda row: row["model"],
+    recipe=lambda row: row["recipe"],
+    precision=lambda row: row["precision"],
+    device=lambda row: row["device_name"],
+)
+repeated = [row for row in verifications if row["knob"] is None]
+turned = [row for row in verifications if row["knob"] is not None]
 
 st.header("Runs, repeated in a fresh process")
 if repeated:
@@ -25,16 +33,20 @@ if repeated:
                 "epochs": row["num_epochs"],
                 "all of it": row["complete"],
                 "iterations": row["num_iterations"],
-                "seconds then": row["seconds_then"],
-                "seconds now": row["seconds_now"],
+                "seconds then": rounded(row["seconds_then"], 1),
+                "seconds now": rounded(row["seconds_now"], 1),
                 "device": row["device_name"],
             }
             for row in repeated
         ],
         "verifications",
+        {
+            "outcome": "Losses, weights and state of every epoch are compared bit for bit; or where they first differ",
+            "epochs": "So many were repeated",
+        },
     )
 else:
-    st.info("No run was repeated yet. This repeats one:")
+    st.info("No run that passes the filters was repeated yet. This repeats one:")
     st.code("harness verify RUN", language="shell")
 
 if turned:
@@ -45,9 +57,9 @@ if turned:
                 "knob": row["knob"],
                 "turned": f"{row['knob_then']} to {row['knob_now']}",
                 "outcome": outcome_of(row),
-                "time of an update, turned over not": row["time_ratio"],
-                "from": row["time_ratio_low"],
-                "to": row["time_ratio_high"],
+                "time of an update, turned over not": rounded(row["time_ratio"], 3),
+                "from": rounded(row["time_ratio_low"], 3),
+                "to": rounded(row["time_ratio_high"], 3),
                 "run": row["run_id"],
                 "device": row["device_name"],
             }
@@ -55,29 +67,46 @@ if turned:
         ],
         "knobs",
         {
+            "time of an update, turned over not": "Median of ratios that were measured in turn; what determinism costs is the inverse of "
+            "turning it off",
             "from": "95 % interval of the ratio",
-            "to": "95 % interval",
+            "to": "95 % interval of the ratio",
         },
     )
 
-differences = precision_differences(shelf.runs)
+differences = precision_differences(
+    chosen.among(
+        shelf.runs,
+        model=lambda run: run["model"],
+        recipe=lambda run: run["recipe"],
+        device=lambda run: run["device_name"],
+    )
+)
 if differences:
     st.header("Precisions, paired by seed")
     show_table(
         [
-            {
-                "accuracy minus float32, points": per_cent(paired.difference.mean),
-                "from": per_cent(paired.difference.low),
-                "to": per_cent(paired.difference.high),
-                "speed ratio": None if paired.speed_ratio is None else round(paired.speed_ratio, 2),
-                **group_columns(paired.first),
-            }
+            group_row(
+                paired.first,
+                {
+                    "accuracy minus float32, points": per_cent(paired.difference.mean),
+                    "from": per_cent(paired.difference.low),
+                    "to": per_cent(paired.difference.high),
+                    "speed ratio": rounded(paired.speed_ratio, 2),
+                },
+            )
             for paired in differences
         ],
         "precisions",
+        {
+            "from": "95 % interval of the mean difference, paired by seed",
+            "to": "95 % interval of the mean difference, paired by seed",
+            "speed ratio": "Images per second in training over those in float32",
+        },
     )
 
-if shelf.audits:
+audits = chosen.among(shelf.audits, model=lambda row: row["model"])
+if audits:
     st.header("Published weights")
     show_table(
         [
@@ -90,7 +119,12 @@ if shelf.audits:
                 "of": row["num_images"],
                 "source": row["model_source"],
             }
-            for row in shelf.audits
+            for row in audits
         ],
         "audits",
+        {
+            "measured, %": "Accuracy on the test images through the class and preprocessing of the repository",
+            "through our class, %": "Of the same weights in our network",
+            "predictions differing": "Between the two",
+        },
     )

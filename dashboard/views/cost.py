@@ -1,86 +1,199 @@
-"""Cost: accuracy against speed, what a step takes by size of the mini-batch, and which operators take it."""
+"""Cost: accuracy against speed, size and energy; what a step takes, in which operators, and what the machine could do."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import streamlit as st
-from parts.filters import chosen_groups, chosen_shelf
+from parts.filters import choose, chosen_groups, chosen_root, chosen_shelf
 from parts.show import show_chart, show_table
-from parts.tables import group_columns, per_cent
+from parts.stores import operators_of
+from parts.tables import group_row, per_cent, rounded
 
-from harness.analysis.cost import cost_points, latest_cells
+from harness.analysis.cost import CostPoint, cost_points, latest_cells, latest_operators, rooflines, speed_of
 from harness.analysis.timing import summarize_timing
-from harness.charts import cost_figure
+from harness.charts import cost_figure, operators_figure, roofline_figure, scaling_figure
 
-st.title("Cost")
-shelf = chosen_shelf()
-groups = chosen_groups(shelf)
-points = cost_points(groups, shelf.profiles)
-by_setting = {}
-for point in points:
-    by_setting.setdefault(point.group.setting_name, []).append(point)
+_COSTS = ["throughput", "latency", "parameters", "MACs", "energy"]
+_OF_THE_MEDIAN = (
+    "95 % interval of the median: a bootstrap over rounds that were measured in turn with other models"
+)
 
-st.header("Accuracy against speed")
-if by_setting:
+
+def show_accuracy_against_cost(points: Sequence[CostPoint]) -> None:
+    """One setting as a chart, all of them as a table."""
+    by_setting: dict[str, list[CostPoint]] = {}
+    for point in points:
+        by_setting.setdefault(point.group.setting_name, []).append(point)
     names = sorted(by_setting, key=lambda name: -len(by_setting[name]))
-    chosen = st.selectbox("Setting", names, key="cost-setting", bind="query-params")
-    show_chart(cost_figure(by_setting[chosen]), "cost")
-    st.caption(
-        "Speed is the median of the latest profile of a training step on the same device in the same precision; bars are 95 % "
-        "intervals. No model on the dashed line is beaten in both by another."
+    chosen = by_setting[st.selectbox("Setting", names, key="cost-setting", bind="query-params")]
+    against = st.segmented_control(
+        "Against",
+        _COSTS,
+        default="throughput",
+        required=True,
+        key="against",
+        bind="query-params",
+        help="Images per second in training; seconds of inference of one image; joules of an image in training.",
     )
+    if any(against in point.costs for point in chosen):
+        show_chart(cost_figure(chosen, against), "pareto")
+        st.caption(
+            "Times are medians of the latest profile on the same device in the same precision; bars are 95 % intervals. No "
+            "model on the dashed line is beaten in both by another."
+        )
+    else:
+        st.info(f"No {against} was measured of these models in this setting.")
     show_table(
         [
-            {
-                "test error, %": per_cent(point.test_error.mean),
-                "images/s": round(point.images_per_second),
-                "from": None if point.low is None else round(point.low),
-                "to": None if point.high is None else round(point.high),
-                "mini-batch": point.batch_size,
-                "parameters": point.parameters,
-                "MACs": point.macs,
-                "mJ an image": None if point.joules_per_image is None else 1000 * point.joules_per_image,
-                "others at work": point.busy,
-                **group_columns(point.group),
-            }
+            group_row(
+                point.group,
+                {
+                    "test error, %": per_cent(point.test_error.mean),
+                    "images/s": rounded(point.costs["throughput"].value, 0),
+                    "from": rounded(point.costs["throughput"].low, 0),
+                    "to": rounded(point.costs["throughput"].high, 0),
+                    "mini-batch": point.batch_size,
+                    "latency, ms": rounded(point.costs["latency"].value, 3, 1000)
+                    if "latency" in point.costs
+                    else None,
+                    "parameters": point.costs["parameters"].value if "parameters" in point.costs else None,
+                    "MACs": point.costs["MACs"].value if "MACs" in point.costs else None,
+                    "mJ an image": rounded(point.costs["energy"].value, 3, 1000)
+                    if "energy" in point.costs
+                    else None,
+                    "others at work": point.busy,
+                },
+            )
             for point in points
         ],
         "cost",
+        {
+            "images/s": "In training, with the mini-batch of its column",
+            "from": _OF_THE_MEDIAN,
+            "to": _OF_THE_MEDIAN,
+            "latency, ms": "Inference of one image",
+            "MACs": "Multiply-accumulates of convolutions and linear layers, for one image",
+            "mJ an image": "In training; measured where the device tells its energy",
+            "others at work": "Whether others used the machine so much meanwhile that its times are not to be trusted",
+        },
     )
+
+
+def show_steps(cells: Sequence[Mapping[str, Any]]) -> None:
+    """What a step takes, by size of the mini-batch."""
+    rows = []
+    for cell in cells:
+        timing, speed = summarize_timing(cell["round_seconds"]), speed_of(cell)
+        rows.append(
+            {
+                "model": cell["model"],
+                "mini-batch": cell["batch_size"],
+                "median, ms": rounded(timing.median, 3, 1000),
+                "from": rounded(timing.low, 3, 1000),
+                "to": rounded(timing.high, 3, 1000),
+                "p95, ms": rounded(timing.p95, 3, 1000),
+                "p99, ms": rounded(timing.p99, 3, 1000),
+                "calls": timing.num_calls,
+                "images/s": rounded(speed.value, 0),
+                "share of ceiling, %": rounded(cell["flops_share"], 1, 100),
+                "peak memory, MiB": rounded(cell["peak_memory_bytes"], 0, 2**-20),
+                "mJ an image": rounded(cell["joules_per_image"], 3, 1000),
+                "others at work": bool(cell["busy"]),
+                "device": cell["device_name"],
+            }
+        )
+    show_table(
+        rows,
+        "steps",
+        {
+            "median, ms": "Of all calls after warm-up and compilation",
+            "from": _OF_THE_MEDIAN,
+            "to": _OF_THE_MEDIAN,
+            "p95, ms": "95th percentile of the calls, where there are enough of them",
+            "p99, ms": "99th percentile of the calls, where there are enough of them",
+            "share of ceiling, %": "Of the operations per second that one large operation reached in the same session",
+        },
+    )
+
+
+st.title("Cost")
+shelf = chosen_shelf()
+chosen = choose(shelf, "model", "recipe", "precision", "device", "experiment")
+
+st.header("Accuracy against cost")
+points = cost_points(chosen_groups(shelf, chosen), shelf.profiles)
+if points:
+    show_accuracy_against_cost(points)
 else:
     st.info("No model that passes the filters was profiled where it was trained. This profiles some:")
     st.code("harness profile resnet20 plain20", language="shell")
 
 st.header("A step, by size of the mini-batch")
-cells = latest_cells(shelf.profiles)
-models = {group.model for group in groups}
-rows = []
-for (device, model, mode, batch_size, precision), cell in cells.items():
-    if model in models:
-        timing = summarize_timing(cell["round_seconds"])
-        rows.append(
+profiles = chosen.among(
+    shelf.profiles,
+    model=lambda row: row["model"],
+    precision=lambda row: row["precision"],
+    device=lambda row: row["device_name"],
+)
+cells = latest_cells(profiles)
+if not cells:
+    st.text("No profile that passes the filters is recorded.")
+    st.stop()
+kinds: dict[str, list[tuple[Any, ...]]] = {}
+for cell in cells:
+    device, _, mode, _, precision = cell
+    kinds.setdefault(f"{mode}, {precision}, {device}", []).append(cell)
+names = sorted(kinds, key=lambda name: (name.split(",")[0] != "train", -len(kinds[name])))
+of_kind = kinds[st.selectbox("Mode, precision and device", names, key="kind", bind="query-params")]
+its_cells = sorted((cells[cell] for cell in of_kind), key=lambda row: (row["model"], row["batch_size"]))
+several = {model for model in {cell[1] for cell in of_kind} if sum(cell[1] == model for cell in of_kind) > 2}
+if several:
+    show_chart(scaling_figure([row for row in its_cells if row["model"] in several]), "scaling")
+    st.caption(
+        "Models that were profiled with three sizes or more. Bars are 95 % intervals; both axes are logarithmic."
+    )
+show_steps(its_cells)
+
+points_under_roof = rooflines(its_cells)
+if points_under_roof:
+    st.header("Under the roof of the machine")
+    show_chart(roofline_figure(points_under_roof), "roofline")
+    st.caption(
+        "A step can do no more operations than the machine (flat), nor wait for fewer bytes than travel to it (slope). Bytes are "
+        "counted as if each activation travelled once each way and none stayed in a cache: a point above the slope was helped by caches. "
+        "The roof was measured in the same session, with one large operation and one large copy."
+    )
+
+operators = latest_operators(
+    operators_of(chosen_root(), sorted({row["session_id"] for row in profiles})), profiles
+)
+by_cell: dict[str, list[Mapping[str, Any]]] = {}
+for (device, _, mode, batch_size, precision), rows in operators.items():
+    by_cell.setdefault(f"{mode}, mini-batch {batch_size}, {precision}, {device}", []).extend(rows)
+if by_cell:
+    st.header("Where the time of a step goes")
+    names = sorted(by_cell, key=lambda name: (not name.startswith("train"), name))
+    rows = by_cell[st.selectbox("Step", names, key="step", bind="query-params")]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    shown = st.multiselect("Models", models, default=models[:6], key="stepping", bind="query-params")
+    rows = [row for row in rows if row["model"] in shown]
+    show_chart(operators_figure(rows), "operators")
+    show_table(
+        [
             {
-                "model": model,
-                "mode": mode,
-                "mini-batch": batch_size,
-                "precision": precision,
-                "median, ms": round(1000 * timing.median, 3),
-                "from": None if timing.low is None else round(1000 * timing.low, 3),
-                "to": None if timing.high is None else round(1000 * timing.high, 3),
-                "p95, ms": None if timing.p95 is None else round(1000 * timing.p95, 3),
-                "p99, ms": None if timing.p99 is None else round(1000 * timing.p99, 3),
-                "calls": timing.num_calls,
-                "images/s": round(batch_size / timing.median),
-                "share of ceiling, %": None
-                if cell["flops_share"] is None
-                else round(100 * cell["flops_share"], 1),
-                "peak memory, MiB": None
-                if cell["peak_memory_bytes"] is None
-                else round(cell["peak_memory_bytes"] / 2**20),
-                "others at work": bool(cell["busy"]),
-                "device": device,
+                "operator": row["operator"],
+                "model": row["model"],
+                "share, %": rounded(row["share"], 1, 100),
+                "self time, ms": rounded(row["self_seconds"], 3, 1000),
+                "calls": row["calls"],
             }
-        )
-if rows:
-    show_table(rows, "steps")
-else:
-    st.text("No profile of these models is recorded.")
+            for row in rows
+        ],
+        "operators",
+        {
+            "share, %": "Of the time of all operators of the step",
+            "self time, ms": "Without that of the operators it calls; profiling makes steps slower than they are",
+        },
+    )

@@ -68,7 +68,9 @@ show_table(
     ],
     "churn",
     {
-        "answered differently, %": "Share of images that two seeds answer differently, mean over pairs of seeds"
+        "answered differently, %": "Share of images that two seeds answer differently (churn), mean over pairs of seeds",
+        "right by every seed, %": "Share of images",
+        "wrong by every seed, %": "Share of images",
     },
 )
 
@@ -98,7 +100,8 @@ else:
         for image in differing[:_SHOWN]:
             pixels = np.kron(images.test_images[image].transpose(1, 2, 0), np.ones((3, 3, 1), np.uint8))
             answers = [run.classes[image] for run in by_model[other] if run.classes[image] != labels[image]]
-            st.image(pixels, caption=f"{CLASSES[labels[image]]}, not {CLASSES[answers[0]]}", width=96)
+            told = f"{CLASSES[labels[image]]}, not {CLASSES[answers[0]]}"
+            st.image(pixels, caption=told, alt=f"Test image {image}: {told}", width=96)
 show_table(
     [
         {

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 import streamlit as st
-from parts.filters import chosen_shelf
-from parts.show import show_table
+from parts.filters import choose, chosen_shelf
+from parts.show import show_chart, show_table
+
+from harness.analysis.equivalence import implementations, relation
+from harness.charts import relations_figure
 
 _SHOWN = {
     "source": "model_source",
@@ -24,13 +27,21 @@ _SHOWN = {
     "function": "equivalence",
     "first deviates at": "first_deviation",
 }
+_RELATIONS = (
+    "Identical: bit for bit; equal: but for rounding; permuted: with channels in another order; different: another function. "
+    "With the same weights in both, logits and gradients of real images are compared in float32 and float64."
+)
 
 st.title("Same network?")
 shelf = chosen_shelf()
-cards = {card["model"]: card for card in shelf.cards}
-if not cards:
+if not shelf.cards:
     st.info("No identity card is recorded. This writes one for every model:")
     st.code("harness identify", language="shell")
+    st.stop()
+passing = choose(shelf, "model").among(shelf.cards, model=lambda card: card["model"])
+cards = {card["model"]: card for card in passing}
+if not cards:
+    st.info("No identity card passes these filters; remove one.")
     st.stop()
 
 st.header("Side by side")
@@ -48,10 +59,31 @@ if chosen:
     table = pd.DataFrame.from_dict(lines, orient="index", columns=chosen)
     differing = table.apply(lambda line: line != line.iloc[0], axis=1)
     marks = differing.replace({True: "background-color: rgba(213, 94, 0, 0.18)", False: ""})
-    st.dataframe(table.style.apply(lambda _: marks, axis=None), key="card-table", width="stretch")
+    st.dataframe(
+        table.style.apply(lambda _: marks, axis=None), key="card-table", width="stretch", alt="Identity cards"
+    )
     st.caption("Marked: what is otherwise than in the first column.")
+if len(chosen) > 1:
+    show_chart(
+        relations_figure(
+            {(one, other): relation(cards[one], cards[other]) for one in chosen for other in chosen},
+            chosen,
+            chosen,
+        ),
+        "relations",
+    )
+    st.caption(_RELATIONS)
 
 st.header("Which are the paper's")
+found = implementations(passing)
+if found:
+    rows = sorted({row for row, _ in found}, key=lambda row: (row != "ours", row))
+    columns = sorted({column for _, column in found}, key=lambda name: (name.endswith("-b"), len(name), name))
+    show_chart(relations_figure(found, rows, columns), "implementations")
+    st.caption(
+        "Implementations by network of section 4.2; -b: with shortcuts of option B (projections). A row of its own is a network that "
+        "is another than the one of the paper it resembles most."
+    )
 show_table(
     [
         {
@@ -69,6 +101,8 @@ show_table(
     ],
     "identities",
     {
-        "function": "identical: bit for bit; equal: but for rounding; permuted: channels in another order; different: another"
+        "function": _RELATIONS,
+        "largest difference of logits, float64": "Relative to the largest logit; sums in another order differ by some 1e-13",
+        "largest difference of gradients, float64": "Relative to the largest gradient",
     },
 )

@@ -6,10 +6,10 @@ import json
 
 import pandas as pd
 import streamlit as st
-from parts.filters import chosen_root, chosen_shelf
+from parts.filters import choose, chosen_root, chosen_shelf
 from parts.show import show_table
 from parts.stores import run_of
-from parts.tables import per_cent
+from parts.tables import per_cent, rounded
 
 from harness.report.provenance import command_of_run
 
@@ -18,14 +18,18 @@ _NO_SETTINGS = frozenset({"run_id", "spec", "layer_responses", "libraries"})
 st.title("Runs")
 shelf = chosen_shelf()
 runs = sorted(shelf.runs, key=lambda run: run["finished_at"], reverse=True)
-statuses = sorted({run["status"] for run in runs})
-wanted = st.sidebar.multiselect("Status", statuses, key="status", bind="query-params", placeholder="all")
-models = st.sidebar.multiselect(
-    "Model", sorted({run["model"] for run in runs}), key="model", bind="query-params", placeholder="all"
+shown = choose(shelf, "status", "model", "recipe", "precision", "device", "experiment").among(
+    runs,
+    status=lambda run: run["status"],
+    model=lambda run: run["model"],
+    recipe=lambda run: run["recipe"],
+    precision=lambda run: run["precision"],
+    device=lambda run: run["device_name"],
+    experiment=lambda run: run["experiment"],
 )
-shown = [
-    run for run in runs if (not wanted or run["status"] in wanted) and (not models or run["model"] in models)
-]
+if not shown:
+    st.info("No run passes these filters; remove one.")
+    st.stop()
 show_table(
     [
         {
@@ -38,8 +42,8 @@ show_table(
             "seed": run["seed"],
             "precision": run["precision"],
             "data": run["data"],
-            "images/s": run["images_per_second"],
-            "seconds": run["seconds"],
+            "images/s": rounded(run["images_per_second"], 0),
+            "seconds": rounded(run["seconds"], 1),
             "device": run["device_name"],
             "finished": run["finished_at"],
             "why": run["reason"],
@@ -47,6 +51,12 @@ show_table(
         for run in shown
     ],
     "runs",
+    {
+        "status": "Completed; failed, with the reason in the last column; or diverged: a loss was not finite",
+        "test accuracy, %": "After the last iteration",
+        "images/s": "In training, without warm-up and compilation",
+    },
+    lazy=True,
 )
 
 st.header("Two of them")

@@ -7,12 +7,15 @@ from collections import Counter
 import streamlit as st
 from parts.filters import chosen_groups, chosen_shelf
 from parts.show import show_chart, show_table
-from parts.tables import group_columns, per_cent
+from parts.tables import group_row, per_cent, rounded
 
 from harness.analysis.summary import summarize_group
 from harness.analysis.verdicts import DEFAULT_MARGIN, board_of_groups, notes_by_claims
 from harness.charts import verdict_figure
 from harness.claims import claims
+
+_VERDICTS = ("reproduced", "better", "worse", "inconclusive", "not comparable")
+_OF_THE_MEAN = "95 % interval of the mean over seeds (Student's t)"
 
 st.title("Did it reproduce?")
 shelf = chosen_shelf()
@@ -30,10 +33,9 @@ margin = st.sidebar.number_input(
 board = board_of_groups(claims().values(), groups, shelf.networks, margin / 100)
 
 counts = Counter(row.verdict for row in board)
-for column, verdict in zip(
-    st.columns(5), ("reproduced", "better", "worse", "inconclusive", "not comparable"), strict=True
-):
-    column.metric(verdict, counts[verdict])
+with st.container(horizontal=True):
+    for verdict in _VERDICTS:
+        st.metric(verdict, counts[verdict], width="content")
 st.caption(
     f"Reproduced: two one-sided t-tests show the mean over seeds to lie within {margin:g} points of the claim. Worse, better: it is "
     "shown to lie beyond. Inconclusive: neither is shown. Not comparable: the runs were not made as the claim was."
@@ -51,7 +53,7 @@ show_table(
             "measured error, %": None if row.measured is None else per_cent(1 - row.measured.mean),
             "from": None if row.measured is None else per_cent(row.measured.error_interval[0]),
             "to": None if row.measured is None else per_cent(row.measured.error_interval[1]),
-            **group_columns(row.group),
+            **group_row(row.group, {}),
             "stated in": row.claim.stated_in,
         }
         for row in shown
@@ -59,8 +61,12 @@ show_table(
     ],
     "claims",
     {
-        "from": "95 % interval of the mean over seeds",
-        "to": "95 % interval",
+        "verdict": "By two one-sided t-tests (TOST) with the margin on the left",
+        "claimed error, %": "As published; where it was stated is in the last column",
+        "measured error, %": "Mean over seeds of the epoch that the claim speaks of, usually the last",
+        "from": _OF_THE_MEAN,
+        "to": _OF_THE_MEAN,
+        "seeds": "Completed runs that differ in nothing but their seed",
     },
 )
 with st.expander(
@@ -83,17 +89,29 @@ ranked = sorted(
 )
 show_table(
     [
-        {
-            "test error, %": per_cent(1 - summary.test_accuracy.mean),
-            "from": per_cent(summary.test_accuracy.error_interval[0]),
-            "to": per_cent(summary.test_accuracy.error_interval[1]),
-            "sd": per_cent(summary.test_accuracy.sd),
-            "best epoch adds": None if summary.optimism is None else per_cent(summary.optimism.mean),
-            "images/s": None if summary.images_per_second is None else round(summary.images_per_second.mean),
-            **group_columns(summary.group),
-            "shortened": summary.group.shortened,
-        }
+        group_row(
+            summary.group,
+            {
+                "test error, %": per_cent(1 - summary.test_accuracy.mean),
+                "from": per_cent(summary.test_accuracy.error_interval[0]),
+                "to": per_cent(summary.test_accuracy.error_interval[1]),
+                "sd": per_cent(summary.test_accuracy.sd),
+                "best epoch adds": None if summary.optimism is None else per_cent(summary.optimism.mean),
+                "images/s": None
+                if summary.images_per_second is None
+                else rounded(summary.images_per_second.mean, 0),
+            },
+        )
+        | {"shortened": summary.group.shortened}
         for summary in ranked
     ],
     "leaderboard",
+    {
+        "from": _OF_THE_MEAN,
+        "to": _OF_THE_MEAN,
+        "sd": "Standard deviation over seeds, in percentage points",
+        "best epoch adds": "Percentage points of accuracy that quoting the best test epoch would add, mean over seeds",
+        "images/s": "In training, without warm-up and compilation, mean over seeds",
+        "shortened": "Fewer iterations than the recipe says",
+    },
 )

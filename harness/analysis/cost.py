@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 from harness.analysis.estimates import Estimate, estimate
 from harness.analysis.groups import RunGroup
 from harness.analysis.timing import summarize_timing
 
-__all__ = ["CostPoint", "cost_points", "latest_cells"]
+__all__ = [
+    "PASSES",
+    "Cost",
+    "CostPoint",
+    "Measured",
+    "Roofline",
+    "cost_points",
+    "front_of",
+    "latest_cells",
+    "latest_operators",
+    "rooflines",
+    "speed_of",
+]
 
 _Row = Mapping[str, Any]
+
+Cost = Literal["throughput", "latency", "parameters", "MACs", "energy"]
+"""Images per second in training; seconds of inference of one image; joules of an image in training. Throughput is the better
+the more of it there is, the others the less."""
+
+PASSES: Final = {"train": 3, "infer": 1}
+"""Through the network, of about as many operations each: backwards, there are the gradients of inputs and of weights."""
+_CROSSINGS: Final = {"train": 5, "infer": 2}
+"""How often an activation travels between memory and processor at least: it is written and read forwards; in training it is
+read again backwards, where its gradient is written and read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A figure, with its 95 % interval if there is one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +56,12 @@ class CostPoint:
     group: RunGroup
     test_error: Estimate
     """Fraction, after the last iteration."""
-    images_per_second: float
-    """In training: the median of the latest profile on the same device in the same precision."""
-    low: float | None
-    """Lower end of its 95 % interval."""
-    high: float | None
+    costs: Mapping[Cost, Measured]
+    """Those that are known. Throughput is the median of the latest profile on the same device in the same precision."""
     batch_size: int
     """Of that profile: the one that most models of the setting were profiled with, of several that of the recipe."""
-    parameters: int | None
-    macs: int | None
-    joules_per_image: float | None
     busy: bool
     """Whether others used the machine so much during the profile that its times are not to be trusted."""
-    on_front: bool
-    """Whether no other model of the setting is both faster and more accurate."""
 
 
 def latest_cells(profiles: Iterable[_Row]) -> dict[tuple[Any, ...], _Row]:
@@ -48,10 +72,39 @@ def latest_cells(profiles: Iterable[_Row]) -> dict[tuple[Any, ...], _Row]:
     """
     cells: dict[tuple[Any, ...], _Row] = {}
     for row in sorted(profiles, key=lambda row: row["measured_at"]):
-        if row["round_seconds"]:
+        if row["batch_size"] > 0 and _are_times(row["round_seconds"]):
             cell = (row["device_name"], row["model"], row["mode"], row["batch_size"], row["precision"])
             cells[cell] = row
     return cells
+
+
+def latest_operators(
+    operators: Iterable[_Row], profiles: Iterable[_Row]
+) -> dict[tuple[Any, ...], list[_Row]]:
+    """The operators of the latest session that has some, by device, model, mode, size of mini-batch and precision.
+
+    Args:
+        operators: rows of the records of kind ``operators``.
+        profiles: rows of the records of kind ``profiles``, of the same sessions.
+    """
+    by_session: dict[tuple[Any, ...], list[_Row]] = defaultdict(list)
+    for row in operators:
+        by_session[row["session_id"], row["model"], row["mode"], row["batch_size"], row["precision"]].append(
+            row
+        )
+    found: dict[tuple[Any, ...], list[_Row]] = {}
+    for row in sorted(profiles, key=lambda row: row["measured_at"]):
+        cell = row["model"], row["mode"], row["batch_size"], row["precision"]
+        if (row["session_id"], *cell) in by_session:
+            found[row["device_name"], *cell] = by_session[row["session_id"], *cell]
+    return found
+
+
+def _are_times(round_seconds: Sequence[Sequence[float]]) -> bool:
+    """Whether there are any, and all are such as a clock gives."""
+    return bool(round_seconds) and all(
+        calls and all(0 < seconds < math.inf for seconds in calls) for calls in round_seconds
+    )
 
 
 def cost_points(groups: Iterable[RunGroup], profiles: Iterable[_Row]) -> list[CostPoint]:
@@ -74,24 +127,122 @@ def cost_points(groups: Iterable[RunGroup], profiles: Iterable[_Row]) -> list[Co
         errors = estimate(1 - accuracy for accuracy in group.values("test_accuracy"))
         if cell is None or errors is None or batch_size is None:
             continue
-        timing = summarize_timing(cell["round_seconds"])
         points.append(
             CostPoint(
                 model=group.model,
                 group=group,
                 test_error=errors,
-                images_per_second=batch_size / timing.median,
-                low=None if timing.high is None else batch_size / timing.high,
-                high=None if timing.low is None else batch_size / timing.low,
+                costs=_costs(cell, cells.get((group.device_name, group.model, "infer", 1, group.precision))),
                 batch_size=batch_size,
-                parameters=cell["parameters"],
-                macs=cell["macs"],
-                joules_per_image=cell["joules_per_image"],
                 busy=bool(cell["busy"]),
-                on_front=False,
             )
         )
-    return [replace(point, on_front=not _is_beaten(point, points)) for point in points]
+    return points
+
+
+def _costs(training: _Row, one_image: _Row | None) -> dict[Cost, Measured]:
+    """Of a cell of training, and of inference of one image if that was measured."""
+    costs: dict[Cost, Measured] = {"throughput": speed_of(training)}
+    if one_image is not None:
+        timing = summarize_timing(one_image["round_seconds"])
+        costs["latency"] = Measured(value=timing.median, low=timing.low, high=timing.high)
+    columns: dict[Cost, str] = {"parameters": "parameters", "MACs": "macs", "energy": "joules_per_image"}
+    return costs | {
+        cost: Measured(value=training[column])
+        for cost, column in columns.items()
+        if training[column] is not None
+    }
+
+
+def speed_of(cell: _Row) -> Measured:
+    """Images per second of a measured cell.
+
+    Args:
+        cell: a row of the records of kind ``profiles``, with rounds.
+    """
+    size, timing = cell["batch_size"], summarize_timing(cell["round_seconds"])
+    return Measured(
+        value=size / timing.median,
+        low=None if timing.high is None else size / timing.high,
+        high=None if timing.low is None else size / timing.low,
+    )
+
+
+def front_of(points: Iterable[CostPoint], cost: Cost) -> list[CostPoint]:
+    """The points that no other of their setting beats both in accuracy and in a cost, the worst in that cost first.
+
+    Args:
+        points: of any settings; those whose cost is not known are left out.
+        cost: of which kind.
+    """
+    better = 1 if cost == "throughput" else -1
+    ranked = sorted(
+        (point for point in points if cost in point.costs), key=lambda point: better * point.costs[cost].value
+    )
+    return [
+        point
+        for point in ranked
+        if not any(
+            other.group.setting == point.group.setting
+            and better * other.costs[cost].value > better * point.costs[cost].value
+            and other.test_error.mean < point.test_error.mean
+            for other in ranked
+        )
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roofline:
+    """What a cell reaches of what its machine can do (Williams, Waterman and Patterson, 2009)."""
+
+    model: str
+    mode: str
+    batch_size: int
+    intensity: float
+    """Floating-point operations per byte that must travel between memory and processor at least, if no activation stays
+    in a cache: more than the truth where more travels, less where caches help."""
+    flops: float
+    """Floating-point operations per second that were reached."""
+    ceiling_flops: float
+    """That the machine reached in the same session with one large operation."""
+    ceiling_bytes: float
+    """Bytes per second that the machine copied, read and written ones."""
+
+    @property
+    def attainable(self) -> float:
+        """Floating-point operations per second under the roof at this intensity."""
+        return min(self.ceiling_flops, self.intensity * self.ceiling_bytes)
+
+
+def rooflines(cells: Iterable[_Row]) -> list[Roofline]:
+    """Measured cells whose operations and activations were counted, in order.
+
+    Args:
+        cells: rows of the records of kind ``profiles``, with rounds.
+    """
+    found = []
+    for cell in cells:
+        counted = cell["macs"], cell["activation_bytes_per_image"]
+        if not all(counted) or not min(cell["ceiling_flops"], cell["ceiling_copy_bytes"]) > 0:
+            continue
+        mode, size = cell["mode"], cell["batch_size"]
+        bytes_a_number = 2 if cell["precision"] == "bf16" else 4
+        operations = 2 * PASSES[mode] * cell["macs"] * size
+        # activations are counted in float32; parameters stay in it, and are read once a pass
+        activations = _CROSSINGS[mode] * cell["activation_bytes_per_image"] * bytes_a_number / 4 * size
+        parameters = 4 * PASSES[mode] * (cell["parameters_total"] or 0)
+        found.append(
+            Roofline(
+                model=cell["model"],
+                mode=mode,
+                batch_size=size,
+                intensity=operations / (activations + parameters),
+                flops=operations / summarize_timing(cell["round_seconds"]).median,
+                ceiling_flops=cell["ceiling_flops"],
+                ceiling_bytes=cell["ceiling_copy_bytes"],
+            )
+        )
+    return found
 
 
 def _common_size(groups: Sequence[RunGroup], cells: Mapping[tuple[Any, ...], _Row]) -> int | None:
@@ -104,12 +255,3 @@ def _common_size(groups: Sequence[RunGroup], cells: Mapping[tuple[Any, ...], _Ro
         if model in models and (device, mode, precision) == (first.device_name, "train", first.precision)
     )
     return max(counts, key=lambda size: (counts[size], size == first.batch_size, size), default=None)
-
-
-def _is_beaten(point: CostPoint, points: Sequence[CostPoint]) -> bool:
-    return any(
-        other.group.setting == point.group.setting
-        and other.images_per_second > point.images_per_second
-        and other.test_error.mean < point.test_error.mean
-        for other in points
-    )

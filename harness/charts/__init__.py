@@ -4,6 +4,9 @@ from harness.charts.classes import class_figure, confusion_figure
 from harness.charts.cost import cost_figure
 from harness.charts.curves import curves_figure, seeds_figure
 from harness.charts.depth import depth_figure, responses_figure
+from harness.charts.live import live_figure
+from harness.charts.networks import relations_figure
+from harness.charts.profiles import operators_figure, roofline_figure, scaling_figure
 from harness.charts.style import DARK, LIGHT, Chart, Theme, color_of, paint
 from harness.charts.verdicts import optimism_figure, verdict_figure
 
@@ -18,9 +21,14 @@ __all__ = [
     "cost_figure",
     "curves_figure",
     "depth_figure",
+    "live_figure",
+    "operators_figure",
     "optimism_figure",
     "paint",
+    "relations_figure",
     "responses_figure",
+    "roofline_figure",
+    "scaling_figure",
     "seeds_figure",
     "verdict_figure",
 ]

@@ -36,7 +36,7 @@ def confusion_figure(matrix: NDArray[np.float64], classes: Sequence[str]) -> Cha
         colorscale="Cividis",
         texttemplate="%{z:.0f}",
         hovertemplate="%{y} taken for %{x}: %{z:.1f} images<extra></extra>",
-        colorbar={"title": {"text": "images"}},
+        showscale=False,  # the numbers stand in the cells
     )
     told = ""
     if np.nansum(wrong):

@@ -3,52 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Final
 
-from harness.analysis.cost import CostPoint
+from harness.analysis.cost import Cost, CostPoint, Measured, front_of
 from harness.charts.style import LIGHT, Chart, color_of, label, new_figure, symbol_of
 
 __all__ = ["cost_figure"]
 
+_AXES: Final[dict[Cost, tuple[str, float, str]]] = {
+    "throughput": ("images per second in training", 1, "%{x:,.0f} images/s"),
+    "latency": ("milliseconds of inference of one image", 1e3, "%{x:.3g} ms"),
+    "parameters": ("parameters, millions", 1e-6, "%{x:.3g} million"),
+    "MACs": ("multiply-accumulates of one image, millions", 1e-6, "%{x:.4g} million"),
+    "energy": ("millijoules of an image in training", 1e3, "%{x:.3g} mJ"),
+}
+"""Title, factor, and how a value is told."""
 
-def cost_figure(points: Sequence[CostPoint]) -> Chart:
-    """Test error against images per second in training, with 95 % intervals of both; the front of the best is dashed.
+
+def cost_figure(points: Sequence[CostPoint], against: Cost = "throughput") -> Chart:
+    """Test error against a cost, with 95 % intervals of both; the front of the best is dashed.
 
     Args:
-        points: of one setting.
+        points: of one setting; those whose cost is not known are left out.
+        against: which cost.
     """
-    figure = new_figure(x="images per second in training", y="test error, per cent")
-    for point in points:
-        error, speed = point.test_error, point.images_per_second
+    title, factor, told = _AXES[against]
+    figure = new_figure(x=title, y="test error, per cent")
+    known = [point for point in points if against in point.costs]
+    for point in known:
+        error, cost = point.test_error, point.costs[against]
         figure.add_scatter(
-            x=[speed],
+            x=[factor * cost.value],
             y=[100 * error.mean],
             error_y=None
             if error.high is None
             else {"type": "data", "array": [100 * (error.high - error.mean)], "thickness": 1.5},
-            error_x=None
-            if point.high is None or point.low is None
-            else {
-                "type": "data",
-                "array": [point.high - speed],
-                "arrayminus": [speed - point.low],
-                "thickness": 1.5,
-            },
+            error_x=_bar(cost, factor),
             mode="markers",
             name=label(point.model),
             marker={"color": color_of(point.model), "size": 11, "symbol": symbol_of(point.model)},
-            hovertemplate="%{x:,.0f} images/s, %{y:.2f} %",
+            hovertemplate=f"{told}, %{{y:.2f}} %",
         )
-    front = sorted((point for point in points if point.on_front), key=lambda point: point.images_per_second)
+    front = front_of(known, against)
     if len(front) > 1:
         figure.add_scatter(
-            x=[point.images_per_second for point in front],
+            x=[factor * point.costs[against].value for point in front],
             y=[100 * point.test_error.mean for point in front],
             mode="lines",
-            name="none is both faster and more accurate",
+            name="none is better in both",
             line={"color": LIGHT.paper, "dash": "dash", "width": 1},
             meta="paper",
             hoverinfo="skip",
         )
-    return Chart(
-        figure, f"Test error against training speed of {', '.join(point.model for point in points)}."
-    )
+    return Chart(figure, f"Test error against {title} of {', '.join(point.model for point in known)}.")
+
+
+def _bar(cost: Measured, factor: float) -> dict[str, Any] | None:
+    if cost.low is None or cost.high is None:
+        return None
+    return {
+        "type": "data",
+        "array": [factor * (cost.high - cost.value)],
+        "arrayminus": [factor * (cost.value - cost.low)],
+        "thickness": 1.5,
+    }

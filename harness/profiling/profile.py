@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import torch
 
+from harness.analysis.cost import PASSES
 from harness.config import Precision, load_recipe
 from harness.data import ImageSet
 from harness.environment import Environment
@@ -328,7 +329,6 @@ class _Session:
         ceilings = self.ceilings[cell.precision]
         calls = [seconds for part in measured.round_seconds for seconds in part]
         rate = cell.batch_size / statistics.median(calls) if calls else None
-        passes = 3 if cell.mode == "train" else 1  # backwards twice what it is forwards
         counted = asdict(cost) if cost else dict.fromkeys(StaticCost.__dataclass_fields__)
         stages = counted.pop("parameters_by_stage")
         return {
@@ -351,7 +351,9 @@ class _Session:
             "energy_source": self.meter and self.meter.source,
             "ceiling_flops": ceilings.flops,
             "ceiling_copy_bytes": ceilings.copy_bytes,
-            "flops_share": 2 * passes * cost.macs * rate / ceilings.flops if cost and rate else None,
+            "flops_share": 2 * PASSES[cell.mode] * cost.macs * rate / ceilings.flops
+            if cost and rate
+            else None,
             "reference_seconds": self.reference_seconds,
             "others_share": self.others,
             "busy": None if self.others is None else is_busy(self.others),

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AwareDatetime, ConfigDict, NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
 
 from harness.atomic import write_atomically
 
@@ -25,6 +25,7 @@ SILENCE: Final = timedelta(minutes=2)
 _FORGOTTEN: Final = timedelta(days=1)
 _MAX_BYTES: Final = 2**20
 
+_Seconds = Annotated[float, Field(ge=0, le=1e9)]
 _VALIDATION = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -59,7 +60,7 @@ class LiveRun:
     """So many are done."""
     iterations: NonNegativeInt
     """In all."""
-    seconds_left: NonNegativeFloat
+    seconds_left: _Seconds
     heard_at: AwareDatetime
     """When the run last said something."""
     epochs: tuple[LiveEpoch, ...]
@@ -85,7 +86,7 @@ class LiveSweep:
     num_completed: NonNegativeInt
     num_failed: NonNegativeInt
     """Or diverged."""
-    seconds_left: NonNegativeFloat
+    seconds_left: _Seconds
     started_at: AwareDatetime
     heard_at: AwareDatetime
 
@@ -96,6 +97,8 @@ class LiveSweep:
         """Whether it has said nothing for long."""
         return _is_older(self.heard_at, SILENCE)
 
+
+_T = TypeVar("_T", LiveRun, LiveSweep)
 
 _RUN: Final = TypeAdapter(LiveRun)
 _SWEEP: Final = TypeAdapter(LiveSweep)
@@ -114,11 +117,14 @@ class Live:
 
     def runs(self) -> list[LiveRun]:
         """Those that are not recorded yet, in the order of their ids; what is broken or forgotten is passed over."""
-        return [run for run in _read(self._runs, _RUN) if not self._is_recorded(run.run_id)]
+        return [
+            run for name, run in _read(self._runs, _RUN) if run.run_id == name and not self._is_recorded(name)
+        ]
 
     def sweeps(self) -> list[LiveSweep]:
         """Those at work, the latest first; what is broken or forgotten is passed over."""
-        return sorted(_read(self._sweeps, _SWEEP), key=lambda sweep: sweep.started_at, reverse=True)
+        known = [sweep for name, sweep in _read(self._sweeps, _SWEEP) if sweep.sweep_id == name]
+        return sorted(known, key=lambda sweep: sweep.started_at, reverse=True)
 
     def run(self, run_id: str) -> LiveRun | None:
         """What a run last said; None if it said nothing that can be read."""
@@ -164,17 +170,15 @@ class Live:
         return (self._root / "runs" / f"{run_id}.parquet").exists()
 
 
-def _read(folder: Path, adapter: TypeAdapter[Any]) -> Iterator[Any]:
+def _read(folder: Path, adapter: TypeAdapter[_T]) -> Iterator[tuple[str, _T]]:
+    """What can be read in a folder, with the name of its file."""
     for path in sorted(folder.glob("[!.]*.json")):
         found = _read_file(path, adapter)
-        if found is not None and path.stem in {
-            getattr(found, "run_id", None),
-            getattr(found, "sweep_id", None),
-        }:
-            yield found
+        if found is not None:
+            yield path.stem, found
 
 
-def _read_file(path: Path, adapter: TypeAdapter[Any]) -> Any:
+def _read_file(path: Path, adapter: TypeAdapter[_T]) -> _T | None:
     try:
         if path.stat().st_size > _MAX_BYTES:
             return None

@@ -28,11 +28,13 @@ def cost(evidence: Evidence) -> Section | None:
             point.model,
             percent(point.test_error.mean),
             str(point.batch_size),
-            f"{point.images_per_second:,.0f}",
-            ABSENT if point.low is None else f"{point.low:,.0f} .. {point.high:,.0f}",
-            ABSENT if point.parameters is None else f"{point.parameters:,}",
-            ABSENT if point.macs is None else f"{point.macs:,}",
-            ABSENT if point.joules_per_image is None else f"{1000 * point.joules_per_image:.3g}",
+            f"{(speed := point.costs['throughput']).value:,.0f}",
+            ABSENT if speed.low is None else f"{speed.low:,.0f} .. {speed.high:,.0f}",
+            *(
+                f"{point.costs[cost].value:,.0f}" if cost in point.costs else ABSENT
+                for cost in ("parameters", "MACs")
+            ),
+            f"{1000 * point.costs['energy'].value:.3g}" if "energy" in point.costs else ABSENT,
             *evidence.setting_cells(point.group),
         )
         for its in largest

@@ -3,7 +3,7 @@ import json
 import pandas as pd
 import pytest
 
-PAGES = ["verdicts", "accuracy", "cost", "mistakes", "networks", "bits", "runs"]
+PAGES = ["verdicts", "accuracy", "cost", "mistakes", "networks", "bits", "runs", "live"]
 TITLES = {
     "verdicts": "Did it reproduce?",
     "accuracy": "Accuracy",
@@ -12,6 +12,7 @@ TITLES = {
     "networks": "Same network?",
     "bits": "Same bits?",
     "runs": "Runs",
+    "live": "Live",
 }
 HOSTILE = [
     "<script>alert(1)</script>",

@@ -103,6 +103,7 @@ def test_silence_is_seen(age):
         {"iteration": -1},
         {"iteration": "7"},
         {"seconds_left": float("inf")},
+        {"seconds_left": 1e300},
         {"state": "dancing"},
         {"heard_at": "yesterday"},
         {"heard_at": "2026-01-01T00:00:00"},

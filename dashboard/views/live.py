@@ -1,0 +1,108 @@
+"""Live: runs in progress, when they will be done, and their curves as they grow."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import streamlit as st
+from parts.filters import chosen_root, tell_broken
+from parts.show import show_chart, show_table
+from parts.stores import open_shelf
+from parts.tables import per_cent, rounded
+
+from harness.charts import live_figure
+from harness.formats import duration
+from harness.records import Live, LiveRun, LiveSweep
+
+_SECONDS = 2
+_NUM_RECENT = 10
+
+
+def state_of(run: LiveRun) -> str:
+    """In words."""
+    if not run.is_silent:
+        return run.state
+    return f"silent for {duration((datetime.now(UTC) - run.heard_at).total_seconds())}"
+
+
+def show_sweep(sweep: LiveSweep) -> None:
+    """How far one call of the harness is."""
+    st.text(f"Experiment {sweep.experiment} on {sweep.host}, since {sweep.started_at:%Y-%m-%d %H:%M:%S} UTC")
+    done = sweep.num_completed + sweep.num_failed
+    with st.container(horizontal=True):
+        st.metric("done", f"{done} of {sweep.num_runs}", width="content")
+        st.metric("running", sweep.num_running, width="content")
+        st.metric("failed or diverged", sweep.num_failed, width="content")
+        st.metric("left", "?" if sweep.is_silent else duration(sweep.seconds_left), width="content")
+    st.progress(min(1.0, done / max(1, sweep.num_runs)))
+    if sweep.is_silent:
+        st.text(
+            f"Nothing was heard of it since {sweep.heard_at:%Y-%m-%d %H:%M:%S} UTC; it has probably died."
+        )
+    else:
+        ends = datetime.now(UTC) + timedelta(seconds=sweep.seconds_left)
+        st.text(f"About {ends:%Y-%m-%d %H:%M} UTC all will be done, if the rest goes on as until now.")
+
+
+@st.fragment(run_every=_SECONDS)
+def show_live() -> None:
+    """What is in progress now; runs by itself every few seconds."""
+    root = chosen_root()
+    live = Live(root)
+    runs, sweeps = live.runs(), live.sweeps()
+    if not runs and not sweeps:
+        st.info("Nothing is in progress. This starts something, and shows it here:")
+        st.code("nox -s reproduce -- quick", language="shell")
+    for sweep in sweeps:
+        show_sweep(sweep)
+    if runs:
+        show_table(
+            [
+                {
+                    "run": run.run_id,
+                    "state": state_of(run),
+                    "done, %": rounded(run.iteration / max(1, run.iterations), 1, 100),
+                    "left": duration(run.seconds_left) if state_of(run) == "running" else None,
+                    "iteration": run.iteration,
+                    "of": run.iterations,
+                    "test error, %": per_cent(run.epochs[-1].test_error) if run.epochs else None,
+                    "images/s": rounded(run.epochs[-1].images_per_second, 0) if run.epochs else None,
+                    "model": run.model,
+                    "recipe": run.recipe,
+                    "seed": run.seed,
+                    "precision": run.precision,
+                    "device": run.device,
+                    "host": run.host,
+                }
+                for run in runs
+            ],
+            "live",
+            {
+                "state": "Interrupted: it goes on from its checkpoint when it is started again",
+                "left": "At the pace since it was started",
+                "test error, %": "After the last whole epoch; no result of the run",
+            },
+        )
+        if any(run.epochs for run in runs):
+            show_chart(live_figure(runs), "progress")
+    recent = sorted(open_shelf(root).runs, key=lambda run: run["finished_at"], reverse=True)[:_NUM_RECENT]
+    if recent:
+        st.header("Recorded last")
+        show_table(
+            [
+                {
+                    "run": run["run_id"],
+                    "status": run["status"],
+                    "test accuracy, %": per_cent(run["test_accuracy"]),
+                    "seconds": rounded(run["seconds"], 1),
+                    "finished": run["finished_at"],
+                }
+                for run in recent
+            ],
+            "recent",
+        )
+
+
+st.title("Live")
+tell_broken(open_shelf(chosen_root()))
+show_live()
