@@ -12,6 +12,7 @@ from harness.analysis.groups import RunGroup
 from parts.stores import Shelf, open_shelf, stores_given
 
 __all__ = [
+    "OF_GROUPS",
     "Chosen",
     "choose",
     "choose_setting",
@@ -19,8 +20,12 @@ __all__ = [
     "chosen_groups",
     "chosen_root",
     "chosen_shelf",
+    "groups_among",
     "tell_broken",
 ]
+
+OF_GROUPS = ("model", "recipe", "precision", "device", "experiment")
+"""Filters of groups of runs."""
 
 _T = TypeVar("_T")
 
@@ -101,14 +106,18 @@ def choose(shelf: Shelf, *names: str) -> Chosen:
     )
 
 
-def chosen_groups(shelf: Shelf, chosen: Chosen | None = None) -> list[RunGroup]:
-    """The groups that pass the filters of the sidebar.
+def chosen_groups(shelf: Shelf) -> list[RunGroup]:
+    """The groups that pass filters in the sidebar; without any, says so, and that is all of the page."""
+    groups = groups_among(shelf, choose(shelf, *OF_GROUPS))
+    if not groups:
+        st.info("No completed run of real images passes these filters; remove one.")
+        st.stop()
+    return groups
 
-    Args:
-        shelf: what is shown.
-        chosen: what the filters let pass, if they stand there already.
-    """
-    groups = (chosen or choose(shelf, "model", "recipe", "precision", "device", "experiment")).among(
+
+def groups_among(shelf: Shelf, chosen: Chosen) -> list[RunGroup]:
+    """The groups that pass filters."""
+    return chosen.among(
         shelf.groups,
         model=lambda group: group.model,
         recipe=lambda group: group.recipe,
@@ -116,10 +125,6 @@ def chosen_groups(shelf: Shelf, chosen: Chosen | None = None) -> list[RunGroup]:
         device=lambda group: group.device_name,
         experiment=lambda group: str(group.runs[0]["experiment"]),
     )
-    if not groups:
-        st.info("No completed run of real images passes these filters; remove one.")
-        st.stop()
-    return groups
 
 
 def choose_setting(groups: Sequence[RunGroup]) -> list[RunGroup]:

@@ -21,36 +21,42 @@ groups = chosen_groups(shelf)
 alike = choose_setting(groups)
 
 st.header("Over training")
-first, second, third, fourth = st.columns([3, 3, 2, 2])
-over = first.segmented_control(
-    "Over",
-    ["iteration", "epoch", "seconds"],
-    default="iteration",
-    required=True,
-    key="over",
-    bind="query-params",
-)
-band = second.segmented_control(
-    "Band",
-    ["range", "interval", "sd"],
-    default="range",
-    required=True,
-    key="band",
-    bind="query-params",
-    help="From the least seed to the greatest; the 95 % interval of the mean; or a standard deviation on either side.",
-)
-smoothing = third.slider(
-    "Smoothing, epochs", 1, 20, key="smoothing", bind="query-params", help="The raw curve stays behind, thin."
-)
-with_training = fourth.toggle("Training error", value=False, key="training", bind="query-params")
-with_paper = fourth.toggle(
-    "The paper's curves",
-    value=alike[0].recipe == "paper",
-    disabled=over != "iteration",
-    help="Figure 6 of He et al. (2015), read back from its vector graphics: 64,000 iterations, the axis ends at 20 %.",
-    key="paper",
-    bind="query-params",
-)
+with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    over = st.segmented_control(
+        "Over",
+        ["iteration", "epoch", "seconds"],
+        default="iteration",
+        required=True,
+        key="over",
+        bind="query-params",
+    )
+    band = st.segmented_control(
+        "Band",
+        ["range", "interval", "sd"],
+        default="range",
+        required=True,
+        key="band",
+        bind="query-params",
+        help="From the least seed to the greatest; the 95 % interval of the mean; or a standard deviation on either side.",
+    )
+    smoothing = st.slider(
+        "Smoothing, epochs",
+        1,
+        20,
+        key="smoothing",
+        bind="query-params",
+        help="Each point is the mean with those before it; the raw curve stays behind, thin.",
+        width=200,
+    )
+    with_training = st.toggle("Training error", value=False, key="training", bind="query-params")
+    with_paper = st.toggle(
+        "The paper's curves",
+        value=alike[0].recipe == "paper",
+        disabled=over != "iteration",
+        help="Figure 6 of He et al. (2015), read back from its vector graphics: 64,000 iterations, the axis ends at 20 %.",
+        key="paper",
+        bind="query-params",
+    )
 models = {group.model for group in alike}
 drawn = [its for its in _NETWORKS if "{}{}".format(*its) in models] or _NETWORKS[:2]
 run_ids = [run["run_id"] for group in alike for run in group.runs]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
-from parts.filters import choose, chosen_groups, chosen_root, chosen_shelf
+from parts.filters import OF_GROUPS, choose, chosen_root, chosen_shelf, groups_among
 from parts.show import show_chart, show_table
 from parts.stores import operators_of
 from parts.tables import group_row, per_cent, rounded
@@ -16,6 +16,7 @@ from harness.analysis.timing import summarize_timing
 from harness.charts import cost_figure, operators_figure, roofline_figure, scaling_figure
 
 _COSTS = ["throughput", "latency", "parameters", "MACs", "energy"]
+_NUM_DRAWN = 8
 _OF_THE_MEDIAN = (
     "95 % interval of the median: a bootstrap over rounds that were measured in turn with other models"
 )
@@ -118,12 +119,45 @@ def show_steps(cells: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
+def show_operators(found: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]) -> None:
+    """Which operators take the time of a step; nothing where none were recorded."""
+    steps: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for (device, _, mode, batch_size, precision), rows in found.items():
+        steps.setdefault((mode, batch_size, precision, device), []).extend(rows)
+    if not steps:
+        return
+    st.header("Where the time of a step goes")
+    # the largest mini-batches in training first
+    ordered = sorted(steps, key=lambda step: (step[0] != "train", -step[1], step))
+    names = {"{}, mini-batch {}, {}, {}".format(*step): steps[step] for step in ordered}
+    rows = names[st.selectbox("Step", list(names), key="step", bind="query-params")]
+    show_chart(operators_figure(rows), "operators")
+    show_table(
+        [
+            {
+                "operator": row["operator"],
+                "model": row["model"],
+                "share, %": rounded(row["share"], 1, 100),
+                "self time, ms": rounded(row["self_seconds"], 3, 1000),
+                "calls": row["calls"],
+            }
+            for row in rows
+        ],
+        "operators",
+        {
+            "share, %": "Of the time of all operators of the step",
+            "self time, ms": "Without that of the operators it calls; profiling makes steps slower than they are",
+        },
+    )
+
+
 st.title("Cost")
 shelf = chosen_shelf()
-chosen = choose(shelf, "model", "recipe", "precision", "device", "experiment")
+chosen = choose(shelf, *OF_GROUPS)
 
 st.header("Accuracy against cost")
-points = cost_points(chosen_groups(shelf, chosen), shelf.profiles)
+groups = groups_among(shelf, chosen)
+points = cost_points(groups, shelf.profiles)
 if points:
     show_accuracy_against_cost(points)
 else:
@@ -148,15 +182,22 @@ for cell in cells:
 names = sorted(kinds, key=lambda name: (name.split(",")[0] != "train", -len(kinds[name])))
 of_kind = kinds[st.selectbox("Mode, precision and device", names, key="kind", bind="query-params")]
 its_cells = sorted((cells[cell] for cell in of_kind), key=lambda row: (row["model"], row["batch_size"]))
-several = {model for model in {cell[1] for cell in of_kind} if sum(cell[1] == model for cell in of_kind) > 2}
-if several:
-    show_chart(scaling_figure([row for row in its_cells if row["model"] in several]), "scaling")
-    st.caption(
-        "Models that were profiled with three sizes or more. Bars are 95 % intervals; both axes are logarithmic."
-    )
+models = list(dict.fromkeys(row["model"] for row in its_cells))
+trained = [model for model in models if model in {group.model for group in groups}]
+drawn = st.multiselect(
+    "Models in the charts",
+    models,
+    default=(trained or models)[:_NUM_DRAWN],
+    key="drawn",
+    bind="query-params",
+)
+drawn_cells = [row for row in its_cells if row["model"] in drawn]
+if len({row["batch_size"] for row in drawn_cells}) > 1:
+    show_chart(scaling_figure(drawn_cells), "scaling")
+    st.caption("Bars are 95 % intervals; both axes are logarithmic.")
 show_steps(its_cells)
 
-points_under_roof = rooflines(its_cells)
+points_under_roof = rooflines(drawn_cells)
 if points_under_roof:
     st.header("Under the roof of the machine")
     show_chart(roofline_figure(points_under_roof), "roofline")
@@ -166,34 +207,9 @@ if points_under_roof:
         "The roof was measured in the same session, with one large operation and one large copy."
     )
 
-operators = latest_operators(
-    operators_of(chosen_root(), sorted({row["session_id"] for row in profiles})), profiles
-)
-by_cell: dict[str, list[Mapping[str, Any]]] = {}
-for (device, _, mode, batch_size, precision), rows in operators.items():
-    by_cell.setdefault(f"{mode}, mini-batch {batch_size}, {precision}, {device}", []).extend(rows)
-if by_cell:
-    st.header("Where the time of a step goes")
-    names = sorted(by_cell, key=lambda name: (not name.startswith("train"), name))
-    rows = by_cell[st.selectbox("Step", names, key="step", bind="query-params")]
-    models = list(dict.fromkeys(row["model"] for row in rows))
-    shown = st.multiselect("Models", models, default=models[:6], key="stepping", bind="query-params")
-    rows = [row for row in rows if row["model"] in shown]
-    show_chart(operators_figure(rows), "operators")
-    show_table(
-        [
-            {
-                "operator": row["operator"],
-                "model": row["model"],
-                "share, %": rounded(row["share"], 1, 100),
-                "self time, ms": rounded(row["self_seconds"], 3, 1000),
-                "calls": row["calls"],
-            }
-            for row in rows
-        ],
-        "operators",
-        {
-            "share, %": "Of the time of all operators of the step",
-            "self time, ms": "Without that of the operators it calls; profiling makes steps slower than they are",
-        },
+show_operators(
+    latest_operators(
+        operators_of(chosen_root(), sorted({row["session_id"] for row in profiles})),
+        [row for row in profiles if row["model"] in drawn],
     )
+)

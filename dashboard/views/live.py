@@ -34,7 +34,8 @@ def show_sweep(sweep: LiveSweep) -> None:
         st.metric("running", sweep.num_running, width="content")
         st.metric("failed or diverged", sweep.num_failed, width="content")
         st.metric("left", "?" if sweep.is_silent else duration(sweep.seconds_left), width="content")
-    st.progress(min(1.0, done / max(1, sweep.num_runs)))
+    elapsed = max(0.0, (sweep.heard_at - sweep.started_at).total_seconds())
+    st.progress(elapsed / max(1e-9, elapsed + sweep.seconds_left))
     if sweep.is_silent:
         st.text(
             f"Nothing was heard of it since {sweep.heard_at:%Y-%m-%d %H:%M:%S} UTC; it has probably died."

@@ -32,6 +32,13 @@ _RELATIONS = (
     "With the same weights in both, logits and gradients of real images are compared in float32 and float64."
 )
 
+
+def _order(network: str) -> tuple[bool, str, int]:
+    """Plain ones, residual ones, those with projections; each by depth."""
+    kind, depth = network.removesuffix("-b").rstrip("0123456789"), "".join(filter(str.isdecimal, network))
+    return network.endswith("-b"), kind, int(depth[:6] or 0)
+
+
 st.title("Same network?")
 shelf = chosen_shelf()
 if not shelf.cards:
@@ -60,7 +67,11 @@ if chosen:
     differing = table.apply(lambda line: line != line.iloc[0], axis=1)
     marks = differing.replace({True: "background-color: rgba(213, 94, 0, 0.18)", False: ""})
     st.dataframe(
-        table.style.apply(lambda _: marks, axis=None), key="card-table", width="stretch", alt="Identity cards"
+        table.style.apply(lambda _: marks, axis=None),
+        key="card-table",
+        width="stretch",
+        height="content",
+        alt="Identity cards",
     )
     st.caption("Marked: what is otherwise than in the first column.")
 if len(chosen) > 1:

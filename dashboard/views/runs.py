@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import streamlit as st
-from parts.filters import choose, chosen_root, chosen_shelf
+from parts.filters import OF_GROUPS, choose, chosen_root, chosen_shelf
 from parts.show import show_table
 from parts.stores import run_of
 from parts.tables import per_cent, rounded
@@ -18,7 +18,7 @@ _NO_SETTINGS = frozenset({"run_id", "spec", "layer_responses", "libraries"})
 st.title("Runs")
 shelf = chosen_shelf()
 runs = sorted(shelf.runs, key=lambda run: run["finished_at"], reverse=True)
-shown = choose(shelf, "status", "model", "recipe", "precision", "device", "experiment").among(
+shown = choose(shelf, "status", *OF_GROUPS).among(
     runs,
     status=lambda run: run["status"],
     model=lambda run: run["model"],

@@ -12,10 +12,10 @@ __all__ = ["cost_figure"]
 
 _AXES: Final[dict[Cost, tuple[str, float, str]]] = {
     "throughput": ("images per second in training", 1, "%{x:,.0f} images/s"),
-    "latency": ("milliseconds of inference of one image", 1e3, "%{x:.3g} ms"),
+    "latency": ("latency of one image, ms", 1e3, "%{x:.3g} ms"),
     "parameters": ("parameters, millions", 1e-6, "%{x:.3g} million"),
-    "MACs": ("multiply-accumulates of one image, millions", 1e-6, "%{x:.4g} million"),
-    "energy": ("millijoules of an image in training", 1e3, "%{x:.3g} mJ"),
+    "MACs": ("MACs of one image, millions", 1e-6, "%{x:.4g} million"),
+    "energy": ("energy of an image in training, mJ", 1e3, "%{x:.3g} mJ"),
 }
 """Title, factor, and how a value is told."""
 

@@ -33,8 +33,8 @@ def relations_figure(
         x="",
         y="",
         height=150 + 26 * len(rows),
-        xaxis={"type": "category", "showgrid": False, "side": "top", "tickangle": -45},
-        yaxis={"type": "category", "autorange": "reversed", "showgrid": False},
+        xaxis={"type": "category", "showgrid": False, "side": "top", "tickangle": -90, "dtick": 1},
+        yaxis={"type": "category", "autorange": "reversed", "showgrid": False, "dtick": 1},
     )
     numbers = [
         [
@@ -66,6 +66,7 @@ def relations_figure(
                 name=relation,
                 marker={"color": _COLORS[relation], "symbol": "square", "size": 12},
             )
+    figure.update_xaxes(tickfont={"size": 11})
     figure.update_layout(legend={"orientation": "h", "yanchor": "top", "y": -0.02, "x": 0})
     told = [f"{row} and {column}: {found}" for (row, column), found in relations.items() if row != column]
     return Chart(figure, f"What networks are to each other. {'; '.join(told)}.")

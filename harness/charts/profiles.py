@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from harness.analysis.cost import Roofline, speed_of
-from harness.charts.style import LIGHT, Chart, color_of, label, new_figure, symbol_of
+from harness.charts.style import LIGHT, Chart, color_of, decades, label, new_figure, symbol_of
 
 __all__ = ["operators_figure", "roofline_figure", "scaling_figure"]
 
@@ -29,8 +29,8 @@ def scaling_figure(cells: Sequence[Mapping[str, Any]]) -> Chart:
     figure = new_figure(
         x="images in a mini-batch",
         y="images per second",
-        xaxis={"type": "log", "dtick": "D2"},
-        yaxis={"type": "log", "dtick": "D2"},
+        xaxis={"type": "log"},
+        yaxis=decades(speed_of(cell).value for cell in cells),
     )
     by_model: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for cell in sorted(cells, key=lambda cell: cell["batch_size"]):
@@ -71,7 +71,7 @@ def operators_figure(rows: Sequence[Mapping[str, Any]]) -> Chart:
     models = list(dict.fromkeys(row["model"] for row in rows))
     largest = sorted(totals, key=lambda operator: -totals[operator])[:_NUM_OPERATORS]
     figure = new_figure(
-        x="share of the time of a step, per cent",
+        x="share of a step, per cent",
         y="",
         height=170 + 34 * max(1, len(models)),
         barmode="stack",
@@ -117,11 +117,13 @@ def roofline_figure(points: Sequence[Roofline]) -> Chart:
         points: of one device and precision; the roof is that of the last.
     """
     figure = new_figure(
-        x="floating-point operations per byte, at most",
-        y="10<sup>9</sup> floating-point operations per second",
+        x="operations per byte, at most",
+        y="billion operations per second",
         height=460,
-        xaxis={"type": "log"},
-        yaxis={"type": "log"},
+        xaxis=decades(point.intensity for point in points),
+        yaxis=decades(
+            flops / 1e9 for point in points for flops in (point.flops, point.ceiling_flops, point.attainable)
+        ),
     )
     for model in dict.fromkeys(point.model for point in points):
         its = [point for point in points if point.model == model]

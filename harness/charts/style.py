@@ -8,8 +8,10 @@ from __future__ import annotations
 import colorsys
 import functools
 import html
+import math
 import re
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,6 +23,7 @@ __all__ = [
     "Chart",
     "Theme",
     "color_of",
+    "decades",
     "label",
     "new_figure",
     "paint",
@@ -62,7 +65,7 @@ _HUES: Final = {
     "chenyaofo": "#56b4e9",
     "yunjey": "#7f7f7f",
     "alvarobartt": "#6a51a3",
-    "pytorchcv": "#17a2a2",
+    "pytorchcv": "#d81b60",
     "bayesian": "#c44e52",
     "torchdistill": "#7a9a01",
 }
@@ -159,6 +162,20 @@ def new_figure(*, x: str, y: str, height: int = 420, **layout: Any) -> go.Figure
             "yaxis": {**axis, "title": {"text": y}, **layout.get("yaxis", {})},
         }
     )
+
+
+def decades(values: Iterable[float]) -> dict[str, Any]:
+    """Ticks of a logarithmic axis at 1, 2 and 5 of each decade, with all their digits.
+
+    Args:
+        values: what is shown; what is not positive has no place on such an axis.
+    """
+    known = [value for value in values if 0 < value < math.inf]
+    if not known:
+        return {"type": "log"}
+    first, last = (math.floor(math.log10(end)) for end in (min(known), max(known)))
+    ticks = [step * 10.0**power for power in range(first, last + 1) for step in (1, 2, 5)]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:,.10g}" for tick in ticks]}
 
 
 def paint(figure: go.Figure, theme: Theme) -> go.Figure:

@@ -85,15 +85,14 @@ def screenshots(request, tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def dashboard(tmp_path_factory):
-    """The dashboard on the records that the project ships, started from another folder."""
+@contextlib.contextmanager
+def running_dashboard(folder, results):
+    """The dashboard on a store, started from another folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("elsewhere")
     command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py")]
-    command += ["--server.port", str(port), "--", "--results", str(ROOT / "results")]
+    command += ["--server.port", str(port), "--", "--results", str(results)]
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     dashboard = Dashboard(port)
@@ -111,6 +110,20 @@ def dashboard(tmp_path_factory):
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def dashboard(tmp_path_factory):
+    """The dashboard on the records that the project ships."""
+    with running_dashboard(tmp_path_factory.mktemp("elsewhere"), ROOT / "results") as dashboard:
+        yield dashboard
+
+
+@pytest.fixture
+def dashboard_on(tmp_path):
+    """A function from a store to the dashboard on it."""
+    with contextlib.ExitStack() as stack:
+        yield lambda results: stack.enter_context(running_dashboard(tmp_path, results))
 
 
 @pytest.fixture

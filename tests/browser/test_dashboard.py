@@ -17,6 +17,7 @@ TITLES = {
     "networks": "Same network?",
     "bits": "Same bits?",
     "runs": "Runs",
+    "live": "Live",
 }
 WITH_CHARTS = ["accuracy", "cost", "mistakes"]
 NAVIGATION = "[data-testid=stSidebarNavItems]"
