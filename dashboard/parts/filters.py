@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from harness.analysis.groups import RunGroup
+from harness.analysis.groups import RunGroup, follows_paper
 from parts.stores import Shelf, open_shelf, stores_given
 
 __all__ = [
@@ -130,6 +130,6 @@ def groups_among(shelf: Shelf, chosen: Chosen) -> list[RunGroup]:
 def choose_setting(groups: Sequence[RunGroup]) -> list[RunGroup]:
     """Let people choose among the settings of the groups, the paper's and the longest first; the groups that are in it."""
     settings: dict[str, list[RunGroup]] = {}
-    for group in sorted(groups, key=lambda group: (group.recipe != "paper", -group.iterations)):
+    for group in sorted(groups, key=lambda group: (not follows_paper(group), -group.iterations)):
         settings.setdefault(group.setting_name, []).append(group)
     return settings[st.selectbox("Setting", list(settings), key="setting", bind="query-params")]

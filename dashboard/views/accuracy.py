@@ -9,6 +9,7 @@ from parts.stores import epochs_of, predictions_of
 from parts.tables import group_row, per_cent
 
 from harness.analysis.depth import depth_gaps, depth_points, layer_profiles
+from harness.analysis.groups import follows_paper
 from harness.analysis.noise import detectable_difference, noise_split
 from harness.analysis.summary import summarize_group
 from harness.charts import curves_figure, depth_figure, optimism_figure, responses_figure, seeds_figure
@@ -51,7 +52,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
     with_training = st.toggle("Training error", value=False, key="training", bind="query-params")
     with_paper = st.toggle(
         "The paper's curves",
-        value=alike[0].recipe == "paper",
+        value=follows_paper(alike[0]),
         disabled=over != "iteration",
         help="Figure 6 of He et al. (2015), read back from its vector graphics: 64,000 iterations, the axis ends at 20 %.",
         key="paper",

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from harness import paper
 from harness.analysis.estimates import Estimate, estimate
-from harness.analysis.groups import RunGroup, requested
+from harness.analysis.groups import RunGroup, follows_paper
 from harness.analysis.paired import PairedDifference, paired_difference
 from harness.analysis.protocol import Networks
 from harness.claims import claims
-from harness.config import load_recipe
 
 __all__ = ["DepthGap", "DepthPoint", "LayerProfile", "depth_gaps", "depth_points", "layer_profiles"]
 
@@ -79,7 +78,7 @@ def depth_points(groups: Iterable[RunGroup], networks: Networks) -> list[DepthPo
                 depth=depth,
                 group=group,
                 test_error=errors,
-                paper_test_error=_paper_error(kind, depth) if _is_paper_protocol(group) else None,
+                paper_test_error=_paper_error(kind, depth) if follows_paper(group) else None,
             )
         )
     return sorted(points, key=lambda point: (point.group.setting, point.network, point.depth))
@@ -135,16 +134,6 @@ def layer_profiles(groups: Iterable[RunGroup]) -> list[LayerProfile]:
             )
         )
     return profiles
-
-
-def _is_paper_protocol(group: RunGroup) -> bool:
-    recipe, spec = load_recipe("paper"), requested(group.runs[0])
-    return (
-        spec is not None
-        and spec.recipe.protocol() == recipe.protocol()
-        and spec.iterations == recipe.num_iterations()
-        and group.data == "cifar10"
-    )
 
 
 def _paper_error(kind: str, depth: int) -> float | None:

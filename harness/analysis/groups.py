@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from harness.config import RunSpec
+from harness.config import RunSpec, load_recipe
 
-__all__ = ["RunGroup", "group_runs", "requested"]
+__all__ = ["RunGroup", "follows_paper", "group_runs", "requested"]
 
 _Row = Mapping[str, Any]
 
@@ -72,6 +72,17 @@ _SHOWN = (
     *("shortened", "precision", "data", "device_name"),
 )
 _RANK = {"completed": 3, "diverged": 2}
+
+
+def follows_paper(group: RunGroup) -> bool:
+    """Whether runs were trained by the paper's protocol, to its end, on its images."""
+    recipe, spec = load_recipe("paper"), requested(group.runs[0])
+    return (
+        spec is not None
+        and spec.recipe.protocol() == recipe.protocol()
+        and spec.iterations == recipe.num_iterations()
+        and group.data == "cifar10"
+    )
 
 
 def group_runs(runs: Iterable[_Row]) -> list[RunGroup]:

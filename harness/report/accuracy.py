@@ -6,9 +6,8 @@ import itertools
 from collections.abc import Sequence
 
 from harness.analysis.depth import DepthPoint, depth_gaps, depth_points, layer_profiles
-from harness.analysis.groups import RunGroup
+from harness.analysis.groups import RunGroup, follows_paper
 from harness.analysis.paired import adjusted, model_differences
-from harness.analysis.protocol import differences
 from harness.analysis.verdicts import VerdictRow, notes_by_claims
 from harness.charts import (
     curves_figure,
@@ -16,7 +15,6 @@ from harness.charts import (
     responses_figure,
     verdict_figure,
 )
-from harness.claims import claims
 from harness.formats import ABSENT, interval, p_value, percent, points
 from harness.paper import figure6
 from harness.report.document import Badge, Cell, Section, Table
@@ -81,15 +79,7 @@ def curves(evidence: Evidence) -> Section | None:
     """Errors over training; None where nothing was trained."""
     if not evidence.groups:
         return None
-    paper_claims = [claim for claim in claims().values() if claim.recipe == "paper"]
-    of_paper = [
-        group
-        for group in evidence.groups
-        if any(
-            claim.model == group.model and not differences(claim, group, evidence.networks)
-            for claim in paper_claims
-        )
-    ]
+    of_paper = [group for group in evidence.groups if follows_paper(group)]
     charts = [
         captioned(
             curves_figure(of_paper, evidence.epochs, figure_6=_networks_of_figure_6(of_paper)),
