@@ -13,6 +13,7 @@ from harness.analysis.groups import RunGroup
 from harness.analysis.timing import summarize_timing
 
 __all__ = [
+    "OTHERS",
     "PASSES",
     "Cost",
     "CostPoint",
@@ -34,6 +35,9 @@ the more of it there is, the others the less."""
 
 PASSES: Final = {"train": 3, "infer": 1}
 """Through the network, of about as many operations each: backwards, there are the gradients of inputs and of weights."""
+OTHERS: Final = "(others)"
+"""The name under which the records of kind ``operators`` have all the small ones together."""
+
 _CROSSINGS: Final = {"train": 5, "infer": 2}
 """How often an activation travels between memory and processor at least: it is written and read forwards; in training it is
 read again backwards, where its gradient is written and read."""
@@ -100,10 +104,11 @@ def latest_operators(
     return found
 
 
-def _are_times(round_seconds: Sequence[Sequence[float]]) -> bool:
+def _are_times(round_seconds: Sequence[Sequence[float | None]]) -> bool:
     """Whether there are any, and all are such as a clock gives."""
     return bool(round_seconds) and all(
-        calls and all(0 < seconds < math.inf for seconds in calls) for calls in round_seconds
+        calls and all(seconds is not None and 0 < seconds < math.inf for seconds in calls)
+        for calls in round_seconds
     )
 
 
@@ -222,8 +227,8 @@ def rooflines(cells: Iterable[_Row]) -> list[Roofline]:
     """
     found = []
     for cell in cells:
-        counted = cell["macs"], cell["activation_bytes_per_image"]
-        if not all(counted) or not min(cell["ceiling_flops"], cell["ceiling_copy_bytes"]) > 0:
+        counted = ("macs", "activation_bytes_per_image", "ceiling_flops", "ceiling_copy_bytes")
+        if cell["mode"] not in PASSES or not all(0 < (cell[name] or 0) < math.inf for name in counted):
             continue
         mode, size = cell["mode"], cell["batch_size"]
         bytes_a_number = 2 if cell["precision"] == "bf16" else 4

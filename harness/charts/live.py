@@ -19,7 +19,10 @@ def live_figure(runs: Sequence[LiveRun]) -> Chart:
     figure = new_figure(x="iteration", y="error, per cent", height=460, hovermode="x unified")
     begun = [run for run in runs if run.epochs]
     for run in begun:
-        name, color = label(f"{run.model}, {run.recipe}, seed {run.seed}"), color_of(run.model)
+        name, color = (
+            label(f"{run.model}, {run.recipe}, {run.precision}, seed {run.seed}"),
+            color_of(run.model),
+        )
         for curve, dash in (("test", "solid"), ("train", "dot")):
             figure.add_scatter(
                 x=[epoch.iteration for epoch in run.epochs],

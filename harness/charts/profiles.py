@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harness.analysis.cost import Roofline, speed_of
+from harness.analysis.cost import OTHERS, Roofline, speed_of
 from harness.charts.style import LIGHT, Chart, color_of, decades, label, new_figure, symbol_of
 
 __all__ = ["operators_figure", "roofline_figure", "scaling_figure"]
 
-_NUM_OPERATORS: Final = 8
-_OPERATORS: Final = (
-    *("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f7f7f", "#b8a200"),
-    "#bdbdbd",
-)
-"""Of Okabe and Ito, as far as it goes; the last is that of all others."""
+_OPERATORS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#7f7f7f", "#b8a200")
+"""Of Okabe and Ito, as far as it goes; as many are named."""
+_NUM_OPERATORS: Final = len(_OPERATORS)
+_REST: Final = "#bdbdbd"
 
 
 def scaling_figure(cells: Sequence[Mapping[str, Any]]) -> Chart:
@@ -69,7 +66,8 @@ def operators_figure(rows: Sequence[Mapping[str, Any]]) -> Chart:
         totals[row["operator"]] += row["share"]
         shares[row["model"], row["operator"]] += row["share"]
     models = list(dict.fromkeys(row["model"] for row in rows))
-    largest = sorted(totals, key=lambda operator: -totals[operator])[:_NUM_OPERATORS]
+    named = [operator for operator in totals if operator != OTHERS]
+    largest = sorted(named, key=lambda operator: -totals[operator])[:_NUM_OPERATORS]
     figure = new_figure(
         x="share of a step, per cent",
         y="",
@@ -79,31 +77,23 @@ def operators_figure(rows: Sequence[Mapping[str, Any]]) -> Chart:
         yaxis={"autorange": "reversed", "type": "category"},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02, "x": 0, "traceorder": "normal"},
     )
-    for operator, color in itertools.zip_longest(
-        [*largest, None], _OPERATORS[: len(largest)], fillvalue=_OPERATORS[-1]
-    ):
-        values = [
-            100
-            * (
-                max(0.0, 1 - sum(shares[model, one] for one in largest))
-                if operator is None
-                else shares[model, operator]
-            )
-            for model in models
-        ]
-        name = "others" if operator is None else _short(operator)
+
+    def add(name: str, color: str, its: Sequence[float]) -> None:
         figure.add_bar(
-            x=values,
+            x=[100 * share for share in its],
             y=[label(model) for model in models],
             orientation="h",
             name=label(name),
             marker={"color": color},
             hovertemplate="%{x:.1f} %",
         )
-    return Chart(
-        figure,
-        f"Share of operators in the time of a step of {', '.join(models)}: {', '.join(map(_short, largest))}, and others.",
-    )
+
+    for operator, color in zip(largest, _OPERATORS, strict=False):
+        add(_short(operator), color, [shares[model, operator] for model in models])
+    rest = [max(0.0, 1 - sum(shares[model, operator] for operator in largest)) for model in models]
+    add("others", _REST, rest)
+    told = ", ".join([*map(_short, largest), "and others"])
+    return Chart(figure, f"Share of operators in the time of a step of {', '.join(models)}: {told}.")
 
 
 def _short(operator: str) -> str:

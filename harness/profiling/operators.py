@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from harness.analysis.cost import OTHERS
+
 __all__ = ["operator_rows"]
 
 MIN_SHARE = 0.001
@@ -49,7 +51,7 @@ def operator_rows(
         time = sum(event[2] for event in rest)
         rows.append(
             {
-                "operator": "(others)",
+                "operator": OTHERS,
                 "calls": sum(event[1] for event in rest),
                 "self_seconds": time / 1e6,
                 "share": time / total,
