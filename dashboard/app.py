@@ -26,5 +26,8 @@ chosen = st.navigation(
         for file, title, icon in PAGES
     ]
 )
+if st.context.theme.type == "dark":
+    # what is chosen of several stands in white on the primary colour, which is pale there
+    st.html("<style>[data-tag], [data-tag] * { color: #06121f !important }</style>")
 choose_store()
 chosen.run()

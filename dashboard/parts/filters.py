@@ -75,7 +75,7 @@ def chosen_shelf() -> Shelf:
     tell_broken(shelf)
     if not shelf.runs:
         st.info("No runs are recorded here yet. This records some:")
-        st.code("nox -s reproduce -- smoke", language="shell")
+        st.code("nox -s reproduce -- smoke", language=None)
         st.stop()
     return shelf
 

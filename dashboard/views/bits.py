@@ -47,7 +47,7 @@ if repeated:
     )
 else:
     st.info("No run that passes the filters was repeated yet. This repeats one:")
-    st.code("harness verify RUN", language="shell")
+    st.code("harness verify RUN", language=None)
 
 if turned:
     st.header("With one knob turned")

@@ -162,7 +162,7 @@ if points:
     show_accuracy_against_cost(points)
 else:
     st.info("No model that passes the filters was profiled where it was trained. This profiles some:")
-    st.code("harness profile resnet20 plain20", language="shell")
+    st.code("harness profile resnet20 plain20", language=None)
 
 st.header("A step, by size of the mini-batch")
 profiles = chosen.among(

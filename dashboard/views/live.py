@@ -53,7 +53,7 @@ def show_live() -> None:
     runs, sweeps = live.runs(), live.sweeps()
     if not runs and not sweeps:
         st.info("Nothing is in progress. This starts something, and shows it here:")
-        st.code("nox -s reproduce -- quick", language="shell")
+        st.code("nox -s reproduce -- quick", language=None)
     for sweep in sweeps:
         show_sweep(sweep)
     if runs:

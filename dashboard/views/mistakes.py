@@ -94,7 +94,7 @@ images = images_here()
 labels = by_model[one][0].labels
 if images is None or not np.array_equal(labels, images.test_labels[: len(labels)]):
     st.info("The images are not on this machine. This fetches them:")
-    st.code("harness data fetch", language="shell")
+    st.code("harness data fetch", language=None)
 else:
     with st.container(horizontal=True):
         for image in differing[:_SHOWN]:

@@ -43,7 +43,7 @@ st.title("Same network?")
 shelf = chosen_shelf()
 if not shelf.cards:
     st.info("No identity card is recorded. This writes one for every model:")
-    st.code("harness identify", language="shell")
+    st.code("harness identify", language=None)
     st.stop()
 passing = choose(shelf, "model").among(shelf.cards, model=lambda card: card["model"])
 cards = {card["model"]: card for card in passing}

@@ -101,5 +101,5 @@ else:
     st.text("Nothing differs.")
 for run_id in dict.fromkeys((first, second)):
     st.text(f"Repeats {run_id}:")
-    st.code(command_of_run(by_id[run_id]), language="shell", wrap_lines=True)
-    st.code(f"harness verify {run_id}", language="shell", wrap_lines=True)
+    st.code(command_of_run(by_id[run_id]), language=None, wrap_lines=True)
+    st.code(f"harness verify {run_id}", language=None, wrap_lines=True)

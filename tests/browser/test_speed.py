@@ -1,0 +1,116 @@
+"""How long the dashboard takes with ten thousand runs: pytest tests/browser --browser -k speed.
+
+Times end when all of a page is drawn, as in the other tests. They are shown, never asserted: machines differ.
+"""
+
+import itertools
+import json
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from harness.config import load_recipe
+from harness.records import Store
+from harness.records.schema import to_table
+
+from .conftest import running_dashboard
+from .test_dashboard import TITLES, settle
+
+pytestmark = pytest.mark.browser
+
+PUBLISHED = Store(Path(__file__).parents[2] / "results" / "published")
+MODELS = ("resnet20", "plain20", "resnet56", "plain56", "akamaster-resnet20")
+RECIPES = ("paper", "short", "akamaster", "kuangliu")
+PRECISIONS = ("fp32", "bf16")
+CUT_OFF = range(0, 500, 10)
+"""Iterations."""
+SEEDS = range(5)
+FIRST = {"paper": 64_000}
+"""The pages show the paper's protocol first, at its full length: of those runs, there are predictions."""
+
+
+def asked(row, model, recipe, precision, iterations, seed):
+    """A run of the store as if something else had been asked."""
+    spec = json.loads(row["spec"]) | {"recipe": load_recipe(recipe).model_dump(mode="json")}
+    changes = {"model": model, "precision": precision, "iterations": iterations, "seed": seed}
+    run_id = f"{model}-{recipe}-{precision}-{iterations}-s{seed}"
+    accuracy = 0.9 + seed / 1000 - len(model) / 500
+    return (
+        row
+        | changes
+        | {
+            "run_id": run_id,
+            "recipe": recipe,
+            "spec": json.dumps(spec | changes),
+            "test_accuracy": accuracy,
+            "test_accuracy_best": accuracy + seed / 5000,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Ten thousand runs with their epochs, made from one that the project ships, in 400 settings; and the other records it ships."""
+    store = Store(tmp_path_factory.mktemp("many") / "results")
+    store.root.mkdir()
+    for kind in ("identities", "audits", "profiles", "operators", "verifications"):
+        (store.root / kind).symlink_to(PUBLISHED.root / kind)
+    [first, *_] = PUBLISHED.read("runs")[0].to_pylist()
+    [epochs, answers] = (PUBLISHED.read(kind, [first["run_id"]])[0] for kind in ("epochs", "predictions"))
+    cells = itertools.product(MODELS, RECIPES, PRECISIONS, CUT_OFF, SEEDS)
+    rows = []
+    for model, recipe, precision, cut_off, seed in cells:
+        full = load_recipe(recipe).num_iterations()
+        rows.append(asked(first, model, recipe, precision, full - cut_off, seed))
+    table = to_table("runs", rows)
+
+    def renamed(records, run_id):
+        return records.set_column(0, "run_id", [[run_id] * len(records)])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        for number, row in enumerate(rows):
+            store.write_table("epochs", row["run_id"], renamed(epochs, row["run_id"]))
+            store.write_table("runs", row["run_id"], table.slice(number, 1))
+            if row["iterations"] == FIRST.get(row["recipe"]):
+                store.write_table("predictions", row["run_id"], renamed(answers, row["run_id"]))
+    assert len(store.read("runs")[0]) == 10_000  # and leaves an index, as whoever looks at so many first
+    return store.root
+
+
+@pytest.fixture(scope="module")
+def dashboard(many, tmp_path_factory):
+    with running_dashboard(tmp_path_factory.mktemp("fast"), many) as dashboard:
+        yield dashboard
+
+
+@pytest.mark.benchmark(group="dashboard of 10,000 runs", warmup=False)
+def test_speed_of_the_first_view(benchmark, visit, many, tmp_path_factory):
+    servers = []
+
+    def start():
+        servers.append(running_dashboard(tmp_path_factory.mktemp("first"), many))
+        return (servers[-1].__enter__(),), {}
+
+    def view(dashboard):
+        settle(visit(dashboard.url()), TITLES[""])
+
+    benchmark.pedantic(view, setup=start, teardown=lambda _: servers[-1].__exit__(None, None, None), rounds=3)
+
+
+@pytest.mark.benchmark(group="dashboard of 10,000 runs", warmup=False)
+@pytest.mark.parametrize("path", [path for path in TITLES if path])
+def test_speed_of_a_page_change(benchmark, visit, dashboard, path):
+    def open_first():
+        page = visit(dashboard.url())
+        settle(page, TITLES[""])
+        return (page,), {}
+
+    def change(page):
+        page.get_by_test_id("stSidebarNavLink").filter(has_text=TITLES[path]).click()
+        settle(page, TITLES[path])
+
+    benchmark.pedantic(change, setup=open_first, rounds=3)
+    expect(visit(dashboard.url(path)).get_by_test_id("stException")).to_have_count(0)
