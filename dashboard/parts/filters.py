@@ -9,7 +9,7 @@ from typing import TypeVar
 import streamlit as st
 
 from harness.analysis.groups import RunGroup, follows_paper
-from parts.stores import Shelf, open_shelf, stores_given
+from parts.stores import Shelf, open_shelf, stores_given, tell_broken
 
 __all__ = [
     "OF_GROUPS",
@@ -21,7 +21,6 @@ __all__ = [
     "chosen_root",
     "chosen_shelf",
     "groups_among",
-    "tell_broken",
 ]
 
 OF_GROUPS = ("model", "recipe", "precision", "device", "experiment")
@@ -72,20 +71,12 @@ def chosen_root() -> Path:
 def chosen_shelf() -> Shelf:
     """What the store holds that is shown; says on the page what in it is broken, and what to run if it is empty."""
     shelf = open_shelf(chosen_root())
-    tell_broken(shelf)
+    tell_broken(shelf.broken)
     if not shelf.runs:
         st.info("No runs are recorded here yet. This records some:")
         st.code("nox -s reproduce -- smoke", language=None)
         st.stop()
     return shelf
-
-
-def tell_broken(shelf: Shelf) -> None:
-    """Name in the sidebar what could not be read."""
-    if shelf.broken:
-        with st.sidebar.expander(f"{len(shelf.broken)} broken files were passed over"):
-            for file in shelf.broken[:50]:
-                st.text(f"{file.path.parent.name}/{file.path.name}: {file.reason}")
 
 
 def choose(shelf: Shelf, *names: str) -> Chosen:

@@ -104,12 +104,13 @@ def _has_cents(column: pd.Series) -> bool:
 
 
 def without_formulas(frame: pd.DataFrame) -> pd.DataFrame:
-    """Texts that a spreadsheet would execute begin with an apostrophe instead."""
-    safe = frame.copy()
+    """Texts that a spreadsheet would execute begin with an apostrophe instead; names of columns too."""
+    safe = frame.rename(columns=_without_formula)
     for name in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[name]):
-            safe[name] = [
-                f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-                for value in safe[name]
-            ]
+            safe[name] = [_without_formula(value) for value in safe[name]]
     return safe
+
+
+def _without_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

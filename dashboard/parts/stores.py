@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,16 @@ from harness.analysis.groups import RunGroup, group_runs
 from harness.analysis.protocol import Networks
 from harness.records import KINDS, BrokenFile, Store
 
-__all__ = ["Shelf", "epochs_of", "open_shelf", "operators_of", "predictions_of", "run_of", "stores_given"]
+__all__ = [
+    "Shelf",
+    "epochs_of",
+    "open_shelf",
+    "operators_of",
+    "predictions_of",
+    "run_of",
+    "stores_given",
+    "tell_broken",
+]
 
 _BESIDE = Path(__file__).parents[2] / "results"
 _COLUMNS = [
@@ -79,18 +89,32 @@ def run_of(root: Path, run_id: str) -> dict[str, Any]:
 
 
 def epochs_of(root: Path, run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the records of kind ``epochs``, by run, in order."""
-    return _epochs(root, tuple(run_ids), _stamp(root))
+    """Rows of the records of kind ``epochs``, by run, in order; says on the page what is broken."""
+    courses, broken = _epochs(root, tuple(run_ids), _stamp(root))
+    tell_broken(broken)
+    return courses
 
 
 def predictions_of(root: Path, run_ids: Sequence[str]) -> Mapping[str, Predicted]:
-    """Predictions by run."""
-    return _predictions(root, tuple(run_ids), _stamp(root))
+    """Predictions by run, to the same images; says on the page what is broken."""
+    answers, broken = _predictions(root, tuple(run_ids), _stamp(root))
+    tell_broken(broken)
+    return answers
 
 
 def operators_of(root: Path, session_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of the records of kind ``operators`` of some sessions of profiling."""
-    return _operators(root, tuple(session_ids), _stamp(root))
+    """Rows of the records of kind ``operators`` of some sessions of profiling; says on the page what is broken."""
+    rows, broken = _operators(root, tuple(session_ids), _stamp(root))
+    tell_broken(broken)
+    return rows
+
+
+def tell_broken(broken: Sequence[BrokenFile]) -> None:
+    """Name in the sidebar what could not be read."""
+    if broken:
+        with st.sidebar.expander(f"{len(broken)} broken files were passed over"):
+            for file in broken[:50]:
+                st.text(f"{file.path.parent.name}/{file.path.name}: {file.reason}")
 
 
 def _stamp(root: Path) -> tuple[int, ...]:
@@ -109,12 +133,14 @@ def _epochs(
     root: Path,
     run_ids: tuple[str, ...],
     stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
-) -> dict[str, list[dict[str, Any]]]:
+) -> tuple[dict[str, list[dict[str, Any]]], list[BrokenFile]]:
     columns = ["run_id", "epoch", "iteration", "seconds", "train_error", "test_error"]
+    table, broken = Store(root).read("epochs", run_ids)
     courses: dict[str, list[dict[str, Any]]] = {}
-    for row in Store(root).read("epochs", run_ids)[0].select(columns).to_pylist():
+    for row in table.select(columns).to_pylist():
         courses.setdefault(row["run_id"], []).append(row)
-    return {run_id: sorted(course, key=lambda row: row["epoch"]) for run_id, course in courses.items()}
+    ordered = {run_id: sorted(course, key=lambda row: row["epoch"]) for run_id, course in courses.items()}
+    return ordered, broken
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading operators")
@@ -122,9 +148,9 @@ def _operators(
     root: Path,
     session_ids: tuple[str, ...],
     stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
-) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = Store(root).read("operators", session_ids)[0].to_pylist()
-    return rows
+) -> tuple[list[dict[str, Any]], list[BrokenFile]]:
+    table, broken = Store(root).read("operators", session_ids)
+    return table.to_pylist(), broken
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading predictions")
@@ -132,8 +158,13 @@ def _predictions(
     root: Path,
     run_ids: tuple[str, ...],
     stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
-) -> Mapping[str, Predicted]:
-    return predicted(Store(root).read("predictions", run_ids)[0])
+) -> tuple[Mapping[str, Predicted], list[BrokenFile]]:
+    table, broken = Store(root).read("predictions", run_ids)
+    answers = predicted(table)
+    # answers to other images cannot be set beside them
+    test_sets = Counter(its.labels.tobytes() for its in answers.values())
+    usual = max(test_sets, key=test_sets.__getitem__, default=b"")
+    return {run_id: its for run_id, its in answers.items() if its.labels.tobytes() == usual}, broken
 
 
 def _read(root: Path) -> Shelf:

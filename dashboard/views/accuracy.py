@@ -111,7 +111,7 @@ show_table(
 )
 
 points = depth_points(groups, shelf.networks)
-of_setting = [point for point in points if point.group in alike]
+of_setting = [point for point in points if point.group.setting == alike[0].setting]
 gaps = depth_gaps(points)
 profiles = layer_profiles(alike)
 if gaps or profiles:
@@ -154,7 +154,9 @@ known = [
     if summary.optimism is not None and summary.optimism.maximum > 0
 ]
 if known:
-    show_chart(optimism_figure(known), "optimism")
+    in_setting = [summary for summary in known if summary.group.setting == alike[0].setting]
+    if in_setting:
+        show_chart(optimism_figure(in_setting), "optimism")
     show_table(
         [
             group_row(

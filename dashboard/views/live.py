@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import streamlit as st
-from parts.filters import chosen_root, tell_broken
+from parts.filters import chosen_root
 from parts.show import show_chart, show_table
-from parts.stores import open_shelf
+from parts.stores import open_shelf, tell_broken
 from parts.tables import per_cent, rounded
 
 from harness.charts import live_figure
@@ -105,5 +105,5 @@ def show_live() -> None:
 
 
 st.title("Live")
-tell_broken(open_shelf(chosen_root()))
+tell_broken(open_shelf(chosen_root()).broken)
 show_live()

@@ -25,13 +25,13 @@ shelf = chosen_shelf()
 groups = chosen_groups(shelf)
 alike = choose_setting(groups)
 found = predictions_of(chosen_root(), [run["run_id"] for group in alike for run in group.runs])
+if not found:
+    st.info("No predictions of these runs are recorded.")
+    st.stop()
 by_model = {
     group.model: [found[run["run_id"]] for run in group.runs if run["run_id"] in found] for group in alike
 }
 by_model = {model: runs for model, runs in by_model.items() if runs}
-if not by_model:
-    st.info("No predictions of these runs are recorded.")
-    st.stop()
 
 st.header("Error by class")
 show_chart(
@@ -87,7 +87,7 @@ surplus = np.mean([run.correct for run in by_model[one]], axis=0) - np.mean(
 )
 order = np.argsort(-surplus, kind="stable")
 differing = [int(image) for image in order if surplus[image] > 0]
-st.caption(
+st.text(
     f"{len(differing):,} test images are right by more seeds of {one} than of {other}; those with the largest difference come first."
 )
 images = images_here()

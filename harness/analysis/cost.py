@@ -112,7 +112,7 @@ def _are_times(round_seconds: Sequence[Sequence[float | None]]) -> bool:
     )
 
 
-def cost_points(groups: Iterable[RunGroup], profiles: Iterable[_Row]) -> list[CostPoint]:
+def cost_points(groups: Sequence[RunGroup], profiles: Iterable[_Row]) -> list[CostPoint]:
     """Every group whose model was profiled where it was trained, in order of the groups.
 
     Args:
@@ -120,24 +120,30 @@ def cost_points(groups: Iterable[RunGroup], profiles: Iterable[_Row]) -> list[Co
         profiles: rows of the records of kind ``profiles``.
     """
     cells = latest_cells(profiles)
-    listed = list(groups)
-    sizes = {
-        setting: _common_size([group for group in listed if group.setting == setting], cells)
-        for setting in {group.setting for group in listed}
-    }
+    by_setting: dict[tuple[Any, ...], list[RunGroup]] = defaultdict(list)
+    for group in groups:
+        by_setting[group.setting].append(group)
+    trained = [cell for cell in cells if cell[2] == "train"]
+    sizes = {setting: _common_size(its, trained) for setting, its in by_setting.items()}
+    costs: dict[tuple[Any, ...], dict[Cost, Measured]] = {}
     points = []
-    for group in listed:
+    for group in groups:
         batch_size = sizes[group.setting]
-        cell = cells.get((group.device_name, group.model, "train", batch_size, group.precision))
+        place = group.device_name, group.model, "train", batch_size, group.precision
+        cell = cells.get(place)
         errors = estimate(1 - accuracy for accuracy in group.values("test_accuracy"))
         if cell is None or errors is None or batch_size is None:
             continue
+        if place not in costs:
+            costs[place] = _costs(
+                cell, cells.get((group.device_name, group.model, "infer", 1, group.precision))
+            )
         points.append(
             CostPoint(
                 model=group.model,
                 group=group,
                 test_error=errors,
-                costs=_costs(cell, cells.get((group.device_name, group.model, "infer", 1, group.precision))),
+                costs=costs[place],
                 batch_size=batch_size,
                 busy=bool(cell["busy"]),
             )
@@ -250,13 +256,18 @@ def rooflines(cells: Iterable[_Row]) -> list[Roofline]:
     return found
 
 
-def _common_size(groups: Sequence[RunGroup], cells: Mapping[tuple[Any, ...], _Row]) -> int | None:
-    """The size of mini-batch in which most of the models were profiled in training; None if none was."""
+def _common_size(groups: Sequence[RunGroup], trained: Sequence[tuple[Any, ...]]) -> int | None:
+    """The size of mini-batch in which most of the models were profiled in training; None if none was.
+
+    Args:
+        groups: of one setting.
+        trained: measured cells of training.
+    """
     first = groups[0]
     models = {group.model for group in groups}
     counts = Counter(
         size
-        for device, model, mode, size, precision in cells
-        if model in models and (device, mode, precision) == (first.device_name, "train", first.precision)
+        for device, model, _, size, precision in trained
+        if model in models and device == first.device_name and precision == first.precision
     )
     return max(counts, key=lambda size: (counts[size], size == first.batch_size, size), default=None)

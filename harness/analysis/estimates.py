@@ -58,12 +58,19 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
     if not present:
         return None
     n, mean = len(present), statistics.fmean(present)
-    sd = statistics.stdev(present) if n > 1 else None
+    sd = _sd(present, mean) if n > 1 else None
     interval, method = _interval(present, mean, sd)
     low, high = interval
     return Estimate(
         n=n, mean=mean, sd=sd, low=low, high=high, minimum=min(present), maximum=max(present), method=method
     )
+
+
+def _sd(values: Sequence[float], mean: float) -> float:
+    """Of at least two values; zero where they are the same, whatever their mean was rounded to."""
+    if min(values) == max(values):
+        return 0.0
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def as_written(value: float) -> Fraction:
@@ -95,7 +102,8 @@ def p_of_zero(values: Sequence[float]) -> float | None:
 
     if len(values) < 2:
         return None
-    mean, sd = statistics.fmean(values), statistics.stdev(values)
+    mean = statistics.fmean(values)
+    sd = _sd(values, mean)
     if sd == 0:
         return float(mean == 0)
     return float(2 * stdtr(len(values) - 1, -abs(mean) * math.sqrt(len(values)) / sd))

@@ -45,10 +45,11 @@ def summarize_group(group: RunGroup) -> Summary:
 
 def selection_optimism(group: RunGroup) -> Estimate | None:
     """Accuracy of the best epoch on the test set, chosen by looking at it, minus that after the last iteration."""
+    known = [(run["test_accuracy_best"], run["test_accuracy"]) for run in group.runs]
     return estimate(
-        float(as_written(run["test_accuracy_best"]) - as_written(run["test_accuracy"]))
-        for run in group.runs
-        if run["test_accuracy_best"] is not None and run["test_accuracy"] is not None
+        0.0 if best == last else float(as_written(best) - as_written(last))
+        for best, last in known
+        if best is not None and last is not None
     )
 
 

@@ -82,6 +82,12 @@ def summarize_timing(rounds: Sequence[Sequence[float]]) -> Timing:
     Raises:
         ValueError: there is no round, a round has no call, or a call took no positive, finite time.
     """
+    return _summarized(tuple(map(tuple, rounds)))
+
+
+@functools.lru_cache(maxsize=10_000)
+def _summarized(rounds: tuple[tuple[float, ...], ...]) -> Timing:
+    """A page asks for the same cells again and again."""
     calls = _checked(rounds)
     every = np.concatenate(calls)
     median = float(np.median(every))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from importlib import resources
 from pathlib import Path
@@ -35,7 +36,17 @@ def load_recipe(name_or_path: str) -> Recipe:
         UnknownNameError: there is no such recipe.
         ConfigError: the file is no valid recipe; the message names file, key, value and remedy.
     """
-    return _load(Recipe, "recipe", name_or_path)
+    return (
+        _load(Recipe, "recipe", name_or_path)
+        if name_or_path.endswith(".toml")
+        else _shipped_recipe(name_or_path)
+    )
+
+
+@functools.cache
+def _shipped_recipe(name: str) -> Recipe:
+    """Read once; it cannot be changed."""
+    return _load(Recipe, "recipe", name)
 
 
 def load_experiment(name_or_path: str) -> Experiment:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import AwareDatetime, ConfigDict, Field, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 
 from harness.atomic import write_atomically
 
@@ -25,6 +25,7 @@ SILENCE: Final = timedelta(minutes=2)
 _FORGOTTEN: Final = timedelta(days=1)
 _MAX_BYTES: Final = 2**20
 
+_Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Seconds = Annotated[float, Field(ge=0, le=1e9)]
 _VALIDATION = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -33,8 +34,8 @@ _VALIDATION = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 class LiveEpoch:
     """Some columns of a row of the records of kind ``epochs``."""
 
-    epoch: NonNegativeInt
-    iteration: NonNegativeInt
+    epoch: _Count
+    iteration: _Count
     seconds: float
     train_error: float
     test_error: float
@@ -52,13 +53,13 @@ class LiveRun:
     model: str
     recipe: str
     precision: str
-    seed: int
+    seed: _Count
     device: str
     host: str
     state: Literal["running", "interrupted"]
-    iteration: NonNegativeInt
+    iteration: _Count
     """So many are done."""
-    iterations: NonNegativeInt
+    iterations: _Count
     """In all."""
     seconds_left: _Seconds
     heard_at: AwareDatetime
@@ -80,11 +81,11 @@ class LiveSweep:
     sweep_id: str
     experiment: str
     host: str
-    num_runs: NonNegativeInt
+    num_runs: _Count
     """That were to do when it began."""
-    num_running: NonNegativeInt
-    num_completed: NonNegativeInt
-    num_failed: NonNegativeInt
+    num_running: _Count
+    num_completed: _Count
+    num_failed: _Count
     """Or diverged."""
     seconds_left: _Seconds
     started_at: AwareDatetime

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from harness.atomic import leftovers, write_atomically
 from harness.errors import RecordError, printable
 from harness.records.index import Index, Indexed, stamp_of, write_index
 from harness.records.schema import ENDED, KINDS, SCHEMA_VERSION, conform, to_table
+from harness.records.values import check_values
 from harness.seal import NO_DIGEST, is_sealed, seal
 
 __all__ = ["PARTS_OF_RUNS", "BrokenFile", "Store", "read_named"]
@@ -43,9 +43,6 @@ _WRITE_OPTIONS: dict[str, dict[str, Any]] = {
     "epochs": {"use_dictionary": False, "use_byte_stream_split": ["losses.list.element"]},
     "predictions": {"use_dictionary": ["run_id", "label"], "use_byte_stream_split": ["logits.list.element"]},
 }
-
-_MICROSECONDS = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
-"""Since 1970, of the years 1 to 9999, which Python knows."""
 
 _INDEXED = frozenset({"runs"})
 """Kinds that may have thousands of files, each with little in it."""
@@ -115,7 +112,12 @@ class Store:
         self.write_table(kind, rows[0][KINDS[kind].names[0]], to_table(kind, rows))
 
     def write_table(self, kind: str, name: str, table: pa.Table) -> None:
-        """Record a table of the present schema under a name, in place of what has it."""
+        """Record a table of the present schema under a name, in place of what has it.
+
+        Raises:
+            RecordError: it holds what nobody can have measured.
+        """
+        check_values(table)
         table = table.replace_schema_metadata({_KIND_KEY: kind, _VERSION_KEY: str(SCHEMA_VERSION)})
         buffer = pa.BufferOutputStream()
         options = {"compression": "zstd", "write_page_checksum": True, **_WRITE_OPTIONS[kind]}
@@ -145,7 +147,7 @@ class Store:
                 file, stamp = path.relative_to(self.root).as_posix(), stamp_of(path)
                 place = index.find(file, stamp)
                 if place is None:
-                    table = _read_file(path, kind)
+                    table = read_named(path, kind)
                     tables += [*index.rows(places), table]
                     places, num_read = [], num_read + 1
                 else:
@@ -246,7 +248,7 @@ def read_named(path: Path, kind: str) -> pa.Table:
         RecordError: it does not, or as of `_read_file`.
     """
     table = _read_file(path, kind)
-    if set(table.column(0).to_pylist()) != {path.stem}:
+    if table.column(0).unique().to_pylist() != [path.stem]:
         raise RecordError("holds another record than its name says")
     return table
 
@@ -294,21 +296,8 @@ def _read_file(path: Path, kind: str) -> pa.Table:
         table = conform(
             kind, table.drop_columns([name for name in table.column_names if name not in schema.names])
         )
-    _check_times(table)
+    check_values(table)
     return table
-
-
-def _check_times(table: pa.Table) -> None:
-    """Refuse times that arrow can hold and Python cannot.
-
-    Raises:
-        RecordError: there is one.
-    """
-    for field in table.schema:
-        if pa.types.is_timestamp(field.type):
-            ends = pc.min_max(table.column(field.name).cast(pa.int64())).values()
-            if any(end.as_py() is not None and end.as_py() not in _MICROSECONDS for end in ends):
-                raise RecordError(f"column {field.name!r} holds a time before the year 1 or after 9999")
 
 
 def _find_digest(content: bytes) -> re.Match[bytes] | None:

@@ -201,6 +201,7 @@ def test_interval_covers_the_true_median_where_neighbouring_rounds_are_alike(num
 
     def covered():
         module._draws.cache_clear()
+        module._summarized.cache_clear()
         timings = [summarize_timing(rounds) for rounds in all_rounds]
         return share(each.low <= 1 <= each.high for each in timings)
 
@@ -208,6 +209,7 @@ def test_interval_covers_the_true_median_where_neighbouring_rounds_are_alike(num
     monkeypatch.setattr(module, "_block_length", lambda num_rounds: 1)  # the reason for drawing blocks
     assert covered() < 0.89
     module._draws.cache_clear()
+    module._summarized.cache_clear()
 
 
 def test_bootstrap_of_calls_would_not():

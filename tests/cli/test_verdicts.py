@@ -41,7 +41,7 @@ def test_verdicts_are_a_line_for_each_claim_that_was_measured(
 def test_verdicts_as_json_are_one_versioned_object_with_every_field(
     harness: Harness, results: Path, record: Record, of_paper: Callable[..., list[Row]]
 ) -> None:
-    runs = of_paper(*NEAR, images_per_second=math.nan)
+    runs = of_paper(*NEAR, images_per_second=None)
     record([*runs, *of_paper(0.93, model="plain20", iterations=3)])
     code, out, err = harness("verdicts", "--results", results, "--json")
     assert (code, err) == (0, "")

@@ -483,12 +483,14 @@ def test_a_row_that_breaks_the_schema_leaves_the_earlier_record(store, make_row)
     ],
 )
 def test_a_value_that_python_cannot_hold_is_named_though_the_digest_is_right(
-    store, write_kind, column, values, complaint
+    store, write_kind, monkeypatch, column, values, complaint
 ):
     write_kind("runs")
     table, _ = store.read("runs")
     index = table.column_names.index(column)
-    store.write_table("runs", "run-1", table.set_column(index, table.schema.field(index), values))
+    with monkeypatch.context() as patch:  # as others can write it
+        patch.setattr("harness.records.store.check_values", lambda table: None)
+        store.write_table("runs", "run-1", table.set_column(index, table.schema.field(index), values))
     table, [broken] = store.read("runs")
     assert len(table) == 0
     assert complaint in broken.reason
