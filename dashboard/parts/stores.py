@@ -15,6 +15,7 @@ import streamlit as st
 from harness.analysis.by_image import Predicted, predicted
 from harness.analysis.groups import RunGroup, group_runs
 from harness.analysis.protocol import Networks
+from harness.analysis.summary import Summary, summarize_group
 from harness.records import KINDS, BrokenFile, Store
 
 __all__ = [
@@ -56,6 +57,8 @@ class Shelf:
     """By some of their columns; see `run_of` for all."""
     groups: Sequence[RunGroup]
     """Of real images, with completed runs."""
+    summaries: Sequence[Summary]
+    """Of the groups, in their order."""
     cards: Sequence[Mapping[str, Any]]
     """Oldest first."""
     networks: Networks
@@ -79,6 +82,12 @@ def stores_given() -> list[Path]:
 def open_shelf(root: Path) -> Shelf:
     """What a store holds now; read anew only after something in it has changed."""
     return _shelf(root, _stamp(root))
+
+
+def summaries_of(shelf: Shelf, groups: Sequence[RunGroup]) -> list[Summary]:
+    """Those of some of the groups of a shelf."""
+    wanted = set(map(id, groups))
+    return [summary for summary in shelf.summaries if id(summary.group) in wanted]
 
 
 def run_of(root: Path, run_id: str) -> dict[str, Any]:
@@ -179,9 +188,11 @@ def _read(root: Path) -> Shelf:
     }
     runs = rows["runs"]
     cards = sorted(rows["identities"], key=lambda card: card["identified_at"])
+    groups = [group for group in group_runs(runs) if group.runs and group.data == "cifar10"]
     return Shelf(
         runs=runs,
-        groups=[group for group in group_runs(runs) if group.runs and group.data == "cifar10"],
+        groups=groups,
+        summaries=[summarize_group(group) for group in groups],
         cards=cards,
         networks=Networks(cards),
         audits=rows["audits"],

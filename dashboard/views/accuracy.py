@@ -5,13 +5,12 @@ from __future__ import annotations
 import streamlit as st
 from parts.filters import choose_setting, chosen_groups, chosen_root, chosen_shelf
 from parts.show import show_chart, show_table
-from parts.stores import epochs_of, predictions_of
+from parts.stores import epochs_of, predictions_of, summaries_of
 from parts.tables import group_row, per_cent
 
 from harness.analysis.depth import depth_gaps, depth_points, layer_profiles
 from harness.analysis.groups import follows_paper
 from harness.analysis.noise import detectable_difference, noise_split
-from harness.analysis.summary import summarize_group
 from harness.charts import curves_figure, depth_figure, optimism_figure, responses_figure, seeds_figure
 
 _NETWORKS = [("plain", 20), ("resnet", 20), ("plain", 56), ("resnet", 56)]
@@ -81,10 +80,10 @@ st.header("Over seeds")
 show_chart(seeds_figure(alike), "seeds")
 predictions = predictions_of(chosen_root(), run_ids)
 rows = []
-for group in alike:
+for summary in summaries_of(shelf, alike):
+    group = summary.group
     correct = [predictions[run["run_id"]].correct for run in group.runs if run["run_id"] in predictions]
     split = noise_split(correct)
-    summary = summarize_group(group)
     if summary.test_accuracy is None:
         continue
     sd = summary.test_accuracy.sd
@@ -150,7 +149,7 @@ if profiles:
 st.header("What quoting the best epoch is worth")
 known = [
     summary
-    for summary in map(summarize_group, groups)
+    for summary in summaries_of(shelf, groups)
     if summary.optimism is not None and summary.optimism.maximum > 0
 ]
 if known:

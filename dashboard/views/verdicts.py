@@ -7,9 +7,9 @@ from collections import Counter
 import streamlit as st
 from parts.filters import chosen_groups, chosen_shelf
 from parts.show import show_chart, show_table
+from parts.stores import summaries_of
 from parts.tables import group_row, per_cent, rounded
 
-from harness.analysis.summary import summarize_group
 from harness.analysis.verdicts import DEFAULT_MARGIN, board_of_groups, notes_by_claims
 from harness.charts import verdict_figure
 from harness.claims import claims
@@ -82,7 +82,7 @@ st.header("Leaderboard")
 st.caption(
     "Test error after the last iteration, never of the best epoch; best first. Shortened runs say nothing of their recipe."
 )
-summaries = [summarize_group(group) for group in groups]
+summaries = summaries_of(shelf, groups)
 ranked = sorted(
     (summary for summary in summaries if summary.test_accuracy is not None),
     key=lambda summary: -summary.test_accuracy.mean,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -95,12 +96,7 @@ def differences(claim: Claim, group: RunGroup, networks: Networks) -> list[Diffe
         found.append(Difference("iterations", f"{length:,}", f"{spec.iterations:,}"))
     card = networks.card(group.model, group.model_source)
     depth = None if card is None else card["layers_on_main_path"]
-    ours, theirs = _flat(spec.recipe, depth), _flat(recipe, depth)
-    for name in dict.fromkeys([*theirs, *ours]):
-        if ours.get(name) != theirs.get(name):
-            words = name.replace("_", " ").replace(".", " ")
-            found.append(Difference(words, _shown(theirs.get(name)), _shown(ours.get(name))))
-    return found + _of_initial_weights(claim, group, networks)
+    return [*found, *_of_recipes(spec.recipe, recipe, depth), *_of_initial_weights(claim, group, networks)]
 
 
 def _of_function(claim: Claim, group: RunGroup, networks: Networks) -> list[Difference]:
@@ -127,6 +123,17 @@ def _of_initial_weights(claim: Claim, group: RunGroup, networks: Networks) -> li
         if rules[0] != rules[1]:
             return [Difference("initial weights", *(str(rule or "unknown") for rule in rules))]
     return []
+
+
+@functools.lru_cache(maxsize=1000)
+def _of_recipes(ours: Recipe, theirs: Recipe, depth: int | None) -> tuple[Difference, ...]:
+    """Kept, since thousands of runs are of few recipes."""
+    here, there = _flat(ours, depth), _flat(theirs, depth)
+    return tuple(
+        Difference(name.replace("_", " ").replace(".", " "), _shown(there.get(name)), _shown(here.get(name)))
+        for name in dict.fromkeys([*there, *here])
+        if here.get(name) != there.get(name)
+    )
 
 
 def _flat(recipe: Recipe, depth: int | None) -> dict[str, Any]:

@@ -7,6 +7,10 @@ import psutil
 import pytest
 from playwright.sync_api import expect
 
+from harness.records import Store
+
+from .conftest import ROOT
+
 pytestmark = pytest.mark.browser
 
 TITLES = {
@@ -236,6 +240,54 @@ def test_charts_are_described_and_saved_here(open_page, log, path, scheme):
         charts[0].locator(".modebar-btn[data-title='Download plot as a PNG']").click()
     assert download.value.path().read_bytes().startswith(b"\x89PNG")
     assert log.elsewhere() == []
+
+
+SCRIPTS = [
+    "<img src=x onerror=window.hit=1>",
+    "<script>window.hit=1</script>",
+    "<svg onload=window.hit=1>",
+    "[x](javascript:window.hit=1)",
+    "</title><style onload=window.hit=1>",
+]
+
+
+def test_no_script_in_a_record_is_executed(visit, dashboard_on, log, tmp_path):
+    store = Store(tmp_path / "results")
+    published = Store(ROOT / "results")
+    [run, *_] = published.read("runs")[0].to_pylist()
+    [card, *_] = published.read("identities")[0].to_pylist()
+    kept = {"run_id", "status", "data", "spec"}
+    for number, script in enumerate(SCRIPTS):
+        of_run = {name: script for name, value in run.items() if isinstance(value, str) and name not in kept}
+        of_card = {name: script for name, value in card.items() if isinstance(value, str)}
+        store.write("runs", run | of_run | {"run_id": f"run-{number}"})
+        store.write("identities", card | of_card | {"identity_id": f"card-{number}"})
+    dashboard = dashboard_on(store.root)
+    for path, title in TITLES.items():
+        page = visit(dashboard.url(path))
+        page.on("dialog", lambda dialog: log.errors.append(dialog.message))
+        settle(page, title)
+        assert page.evaluate("window.hit") is None
+    assert log.errors == log.elsewhere() == []
+
+
+def test_the_browser_is_told_to_run_nothing_of_others(dashboard, visit):
+    page = visit(dashboard.url())
+    settle(page, TITLES[""])
+    answers = []
+    page.on("response", answers.append)
+    page.reload()
+    settle(page, TITLES[""])
+    policy = answers[0].headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
+    told = []
+    page.on("console", lambda message: told.append(message.text))
+    page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hit = 1'}))"
+    )
+    assert page.evaluate("window.hit") is None
+    assert any("Content Security Policy" in text for text in told)
 
 
 def test_health_is_answered(dashboard):

@@ -47,7 +47,7 @@ def open_page(monkeypatch):
     def open_page(page, /, *stores, **query):
         given = [word for store in stores for word in ("--results", str(store))]
         monkeypatch.setattr(sys, "argv", ["app.py", *given])
-        app = AppTest.from_file(str(DASHBOARD / "app.py"), default_timeout=TIMEOUT)
+        app = AppTest.from_file(str(DASHBOARD / "main.py"), default_timeout=TIMEOUT)
         for name, value in query.items():
             app.query_params[name] = value
         if page != "verdicts":
