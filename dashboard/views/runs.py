@@ -15,6 +15,15 @@ from harness.report.provenance import command_of_run
 
 _NO_SETTINGS = frozenset({"run_id", "spec", "layer_responses", "libraries"})
 
+_NUM_OFFERED = 500
+
+
+def offered(run_ids: list[str]) -> list[str]:
+    """The first of them, and those that the address asks for; thousands would take the page a second."""
+    asked = [st.query_params.get(name) for name in ("first", "second")]
+    return list(dict.fromkeys([*run_ids[:_NUM_OFFERED], *(name for name in asked if name in run_ids)]))
+
+
 st.title("Runs")
 shelf = chosen_shelf()
 runs = sorted(shelf.runs, key=lambda run: run["finished_at"], reverse=True)
@@ -65,7 +74,9 @@ if len(by_id) < 2:
     st.text("There are not two runs to compare.")
     st.stop()
 left, right = st.columns(2)
-names = list(by_id)
+names = offered(list(by_id))
+if len(names) < len(by_id):
+    st.caption(f"The latest {_NUM_OFFERED} can be chosen; filters bring up others.")
 first = left.selectbox("First", names, index=0, key="first", bind="query-params")
 second = right.selectbox("Second", names, index=1, key="second", bind="query-params")
 
