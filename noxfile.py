@@ -86,6 +86,13 @@ def browser(session: nox.Session) -> None:
 
 
 @nox.session
+def cluster(session: nox.Session) -> None:
+    """Run experiments on a simulated Ray cluster that loses a node; arguments after -- go to pytest."""
+    install(session)
+    session.run("pytest", "tests/execution", "--cluster", "-m", "cluster", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
     install(session)
@@ -123,6 +130,6 @@ def lock(session: nox.Session) -> None:
     session.run(
         "uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade",
         "--custom-compile-command", "nox -s lock",
-        "--extra", "references", "--extra", "dashboard", "--group", "dev", "pyproject.toml", "--output-file", LOCK,
+        "--extra", "references", "--extra", "dashboard", "--extra", "ray", "--group", "dev", "pyproject.toml", "--output-file", LOCK,
         external=True, silent=True,
     )  # fmt: skip

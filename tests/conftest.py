@@ -31,6 +31,7 @@ def pytest_addoption(parser):
         help="run the tests in tests/faults with as many trials as their table has, and write it to FILE",
     )
     parser.addoption("--browser", action="store_true", help="run the tests that need Chromium")
+    parser.addoption("--cluster", action="store_true", help="run the tests that need Ray, and minutes")
     parser.addoption("--screenshots", metavar="DIR", help="keep screenshots of those tests in DIR")
 
 

@@ -15,11 +15,13 @@ __all__ = [
     "EXIT_OUT_OF_TOLERANCE",
     "EXIT_SOME_FAILED",
     "MAX_SEED",
+    "Address",
     "AtOnce",
     "CheckpointSeconds",
     "Data",
     "Device",
     "Eager",
+    "ExecutorChoice",
     "ExperimentName",
     "IfChangedChoice",
     "Iterations",
@@ -115,6 +117,19 @@ Data = Annotated[
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Processes side by side. Default: one per core; one on a GPU.")
+]
+ExecutorChoice = Annotated[
+    Literal["local", "in-process", "ray"],
+    typer.Option(
+        "--executor",
+        help="Who trains: processes of this machine, this process (for a debugger), or a Ray cluster.",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a Ray cluster, as ray.init takes it. Default: RAY_ADDRESS, or one of this machine alone."
+    ),
 ]
 AtOnce = Annotated[
     int | None,

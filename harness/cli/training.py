@@ -14,11 +14,13 @@ from harness.cli.options import (
     DEFAULT_RESULTS,
     EXIT_SOME_FAILED,
     MAX_SEED,
+    Address,
     AtOnce,
     CheckpointSeconds,
     Data,
     Device,
     Eager,
+    ExecutorChoice,
     ExperimentName,
     IfChangedChoice,
     Iterations,
@@ -36,6 +38,7 @@ from harness.cli.options import (
 
 if TYPE_CHECKING:
     from harness.config import Experiment
+    from harness.execution.executors import Executor
     from harness.execution.job import Event, Job
     from harness.execution.plan import PlannedRun
     from harness.execution.session import IfChanged, Session
@@ -91,6 +94,8 @@ def reproduce(
     upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
     if_changed: IfChangedChoice = "refuse",
+    executor: ExecutorChoice = "local",
+    address: Address = None,
     report: Annotated[
         bool,
         typer.Option("--report", help="Write the report of all records when done, as harness report does."),
@@ -103,7 +108,16 @@ def reproduce(
         results=results, data=data, workers=workers, threads=threads, at_once=at_once, eager=eager,
         upstream=upstream,
     )  # fmt: skip
-    all_done = _execute(session, data, checkpoint_seconds, if_changed, as_json=as_json)
+    from harness.execution.executors import choose_executor
+
+    all_done = _execute(
+        session,
+        data,
+        checkpoint_seconds,
+        if_changed,
+        choose_executor(executor, session, address),
+        as_json=as_json,
+    )
     if report:
         from harness.cli.verdicts import default_reports, write_report
 
@@ -129,6 +143,8 @@ def run(
     upstream: Upstream = None,
     checkpoint_seconds: CheckpointSeconds = DEFAULT_CHECKPOINT_SECONDS,
     if_changed: IfChangedChoice = "refuse",
+    executor: ExecutorChoice = "local",
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Train and record one network."""
@@ -146,7 +162,16 @@ def run(
         experiment, device=device, precision=precision, iterations=iterations, results=results, data=data,
         threads=threads, eager=eager, upstream=upstream,
     )  # fmt: skip
-    if not _execute(session, data, checkpoint_seconds, if_changed, as_json=as_json):
+    from harness.execution.executors import choose_executor
+
+    if not _execute(
+        session,
+        data,
+        checkpoint_seconds,
+        if_changed,
+        choose_executor(executor, session, address),
+        as_json=as_json,
+    ):
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
@@ -190,7 +215,13 @@ def _plan(
 
 
 def _execute(
-    session: Session, data: str, checkpoint_seconds: float, if_changed: IfChanged, *, as_json: bool
+    session: Session,
+    data: str,
+    checkpoint_seconds: float,
+    if_changed: IfChanged,
+    execute: Executor,
+    *,
+    as_json: bool,
 ) -> bool:
     """Do what is to do, and show the summary.
 
@@ -200,7 +231,6 @@ def _execute(
     from harness.console import announce, load_images, say, stderr, this_program
     from harness.execution.eta import Eta
     from harness.execution.live import tell_live
-    from harness.execution.local import execute
     from harness.execution.networks import prepare_networks
     from harness.progress import observe_runs
 
@@ -221,13 +251,7 @@ def _execute(
             for observer in (eta.hear, show, tell):
                 observer(job, event)
 
-        execution = execute(
-            jobs,
-            session.environment,
-            num_workers=session.num_workers,
-            runs_at_once=session.runs_at_once,
-            observer=observe,
-        )
+        execution = execute(jobs, session.environment, observer=observe)
     if execution.signal_number is not None:
         stderr.print("Stopped. What was done is kept; this goes on from there:")
         stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}")

@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import allocator
 from harness.atomic import storing
@@ -25,23 +25,52 @@ if TYPE_CHECKING:
     from harness.data import ImageSet
     from harness.training.batches import DeviceImages
 
-__all__ = ["work"]
+__all__ = ["ConnectionLine", "Line", "do_jobs", "work"]
 
 SECONDS_BETWEEN_REPORTS = 0.2
 SECONDS_BETWEEN_POLLS = 0.02
 """Asking the line takes longer than an update on a GPU."""
 
 
-class _Line:
-    """The worker's end of the line to its parent, and its ear for signals.
+class Line(Protocol):
+    """To whoever has given a worker its jobs."""
 
-    Anything heard from the parent means stop, and so does its death.
-    """
+    def should_stop(self) -> bool:
+        """Whether the step is to be the last."""
+
+    def send(self, run_id: str, event: Event) -> None:
+        """Tell of a run."""
+
+
+class ConnectionLine:
+    """The worker's end of a connection. Anything heard on it means stop, and so does the death of who is at the other end."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._stopped = False
         self._last_poll = 0.0
+
+    def should_stop(self) -> bool:
+        """Whether anything was heard."""
+        now = time.monotonic()
+        if not self._stopped and now - self._last_poll > SECONDS_BETWEEN_POLLS:
+            self._last_poll = now
+            self._stopped = self._connection.poll()
+        return self._stopped
+
+    def send(self, run_id: str, event: Event) -> None:
+        """Tell of a run."""
+        try:
+            self._connection.send((run_id, event))
+        except OSError:  # the other end is gone
+            self._stopped = True
+
+
+class _PipeLine(ConnectionLine):
+    """To the parent; with an ear for signals."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         if hasattr(signal, "pthread_sigmask"):  # the parent held them back while this process began
@@ -50,24 +79,11 @@ class _Line:
     def _on_signal(self, _number: int, _frame: object) -> None:
         self._stopped = True
 
-    def should_stop(self) -> bool:
-        now = time.monotonic()
-        if not self._stopped and now - self._last_poll > SECONDS_BETWEEN_POLLS:
-            self._last_poll = now
-            self._stopped = self._connection.poll()
-        return self._stopped
-
-    def send(self, run_id: str, event: Event) -> None:
-        try:
-            self._connection.send((run_id, event))
-        except OSError:  # the parent is gone
-            self._stopped = True
-
 
 class _RunOnLine:
     """Tells the parent of one of the worker's runs; a `harness.training.loop.Listener`."""
 
-    def __init__(self, job: Job, line: _Line) -> None:
+    def __init__(self, job: Job, line: Line) -> None:
         self._run_id, self._line = job.run_id, line
         self._epochs_left = job.num_epochs
         self._last_report = 0.0
@@ -101,9 +117,19 @@ def work(jobs: Sequence[Job], connection: Connection, variables: Mapping[str, st
         connection: pairs of a run's id and an event go out; anything that comes in means stop.
         variables: environment variables of the parent; a forked process has those of when its server began.
     """
-    line = _Line(connection)
+    line = _PipeLine(connection)
     os.environ.clear()
     os.environ.update(variables)
+    do_jobs(jobs, line)
+
+
+def do_jobs(jobs: Sequence[Job], line: Line) -> None:
+    """Do jobs in turn in this process, and record them.
+
+    Args:
+        jobs: of one device and precision.
+        line: hears of every event.
+    """
     allocator_state = allocator.configure()
     os.environ["OMP_NUM_THREADS"] = str(jobs[0].num_threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -13,6 +13,14 @@ from harness.execution.plan import run_id
 from harness.models import find
 
 
+def pytest_collection_modifyitems(config, items):
+    """Without --cluster nobody wants to read of a cluster that is not there."""
+    if not config.getoption("--cluster"):
+        unwanted = [item for item in items if item.get_closest_marker("cluster")]
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [item for item in items if item not in unwanted]
+
+
 @pytest.fixture
 def make_environment():
     """A function from changed fields to the environment of this process on the CPU."""

@@ -15,8 +15,8 @@ from filelock import FileLock
 
 from harness.config import Precision
 from harness.errors import StorageError
-from harness.execution import local
 from harness.execution.job import Advanced, Ended, EpochEnded, PutBack, Started
+from harness.execution.ledger import Ledger
 from harness.execution.local import execute
 from harness.execution.recording import failed_row
 from harness.records import Store
@@ -340,11 +340,9 @@ def test_a_process_is_given_runs_of_one_precision(make_job, make_environment) ->
         for seed in (0, 1)
         for precision in (Precision.FP32, Precision.BF16)
     ]
-    pool = local._Pool(
-        jobs, make_environment(), num_workers=1, runs_at_once=3, observer=lambda job, event: None
-    )
-    assert [pool._next_jobs() for _ in range(2)] == [jobs[0::2], jobs[1::2]]
-    assert not pool._has_work
+    ledger = Ledger(jobs, make_environment(), lambda job, event: None)
+    assert [ledger.next_jobs(3) for _ in range(2)] == [jobs[0::2], jobs[1::2]]
+    assert not ledger.has_work(1)
 
 
 def test_a_run_that_raises_leaves_the_others_of_its_process_alone(run_jobs, make_job) -> None:

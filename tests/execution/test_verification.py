@@ -20,7 +20,7 @@ from harness.config import RunSpec, Sgd
 from harness.errors import HarnessError, InterruptedRunError, RecordError, UsageError
 from harness.execution import verification
 from harness.execution.job import Ended, EpochEnded, Started
-from harness.execution.local import Execution
+from harness.execution.ledger import Execution
 from harness.execution.verification import find_recorded, verify
 from harness.execution.worker import work
 from harness.records import Store
