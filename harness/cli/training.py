@@ -115,7 +115,7 @@ def reproduce(
         data,
         checkpoint_seconds,
         if_changed,
-        choose_executor(executor, session, address),
+        choose_executor(executor, session, address=address, num_workers=workers),
         as_json=as_json,
     )
     if report:
@@ -169,7 +169,7 @@ def run(
         data,
         checkpoint_seconds,
         if_changed,
-        choose_executor(executor, session, address),
+        choose_executor(executor, session, address=address),
         as_json=as_json,
     ):
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -26,17 +26,22 @@ class Executor(Protocol):
         """See `harness.execution.local.execute`."""
 
 
-def choose_executor(name: ExecutorName, session: Session, address: str | None = None) -> Executor:
+def choose_executor(
+    name: ExecutorName, session: Session, *, address: str | None = None, num_workers: int | None = None
+) -> Executor:
     """The executor of a name; what it needs is imported only now.
 
     Args:
         name: of it.
         session: for how many processes there are to be.
         address: of a Ray cluster; None: the one of the variable ``RAY_ADDRESS``, or else one of this machine alone.
+        num_workers: that were asked for; the session has them already.
 
     Raises:
-        UsageError: an address is given to another executor than Ray.
+        UsageError: an address is given to another executor than Ray, or workers to another than that of this machine.
     """
+    if num_workers is not None and name != "local":
+        raise UsageError(f"--workers {num_workers}: only --executor local has workers; leave one of them out")
     if address is not None and name != "ray":
         raise UsageError(f"--address {address}: only --executor ray has an address; leave one of them out")
     if name == "in-process":

@@ -31,6 +31,15 @@ def test_address_is_for_ray_alone(harness, tmp_path, words):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("executor", ["in-process", "ray"])
+def test_workers_are_of_this_machine(harness, tmp_path, executor):
+    words = ("reproduce", "smoke", "--data", "synthetic", "--executor", executor, "--workers", "2")
+    code, _, err = harness(*words, "--results", tmp_path)
+    assert code == 2
+    assert "--workers 2: only --executor local has workers" in err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_executor_is_refused(harness, tmp_path):
     code, _, err = harness(*WORDS, "--executor", "wishes", "--results", tmp_path)
     assert code == 2
