@@ -22,21 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 HERE = Path(__file__).parent
 
 
-STATIC = Path(st.__file__).parent / "static"
-"""Streamlit's own page, and its scripts."""
-NEEDED = ("PlotlyChart", "DataFrame", "arrowFormatUtils", "serialization", "recordbatch")
-"""Scripts that Streamlit's page asks for only when it meets the first chart or table; they are its largest."""
-
-
-def _preloads() -> str:
-    """What makes a browser fetch and compile those scripts meanwhile; those that this version of Streamlit has."""
-    found = [path.name for name in NEEDED for path in sorted((STATIC / "static" / "js").glob(f"{name}.*.js"))]
-    return ", ".join(f"<static/js/{name}>; rel=modulepreload" for name in found)
-
-
 def _inline_scripts() -> str:
     """Digests of the scripts that stand in Streamlit's own page."""
-    page = (STATIC / "index.html").read_text(encoding="utf-8")
+    page = (Path(st.__file__).parent / "static" / "index.html").read_text(encoding="utf-8")
     scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     return " ".join(f"'sha256-{digest}'" for digest in digests)
@@ -49,7 +37,6 @@ HEADERS = {
     "object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "link": _preloads(),
 }
 
 
