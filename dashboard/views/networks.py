@@ -89,7 +89,7 @@ st.header("Which are the paper's")
 found = implementations(passing)
 if found:
     rows = sorted({row for row, _ in found}, key=lambda row: (row != "ours", row))
-    columns = sorted({column for _, column in found}, key=lambda name: (name.endswith("-b"), len(name), name))
+    columns = sorted({column for _, column in found}, key=_order)
     show_chart(relations_figure(found, rows, columns), "implementations")
     st.caption(
         "Implementations by network of section 4.2; -b: with shortcuts of option B (projections). A row of its own is a network that "

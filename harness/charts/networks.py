@@ -29,10 +29,13 @@ def relations_figure(
         rows: their names, from above.
         columns: their names.
     """
+    # names of columns stand upright above them, those of relations below, in as many lines as a phone needs
+    above, below = 16 + 7 * max(map(len, columns), default=0), 24 + 20 * len(set(relations.values()))
     figure = new_figure(
         x="",
         y="",
-        height=150 + 26 * len(rows),
+        height=above + 26 * len(rows) + below,
+        margin={"l": 8, "r": 12, "t": above, "b": below},
         xaxis={"type": "category", "showgrid": False, "side": "top", "tickangle": -90, "dtick": 1},
         yaxis={"type": "category", "autorange": "reversed", "showgrid": False, "dtick": 1},
     )
@@ -67,7 +70,9 @@ def relations_figure(
                 marker={"color": _COLORS[relation], "symbol": "square", "size": 12},
             )
     figure.update_xaxes(tickfont={"size": 11})
-    figure.update_layout(legend={"orientation": "h", "yanchor": "top", "y": -0.02, "x": 0})
+    figure.update_layout(
+        legend={"orientation": "h", "yref": "container", "yanchor": "bottom", "y": 0.0, "x": 0}
+    )
     told = [f"{row} and {column}: {found}" for (row, column), found in relations.items() if row != column]
     return Chart(figure, f"What networks are to each other. {'; '.join(told)}.")
 

@@ -71,7 +71,7 @@ def operators_figure(rows: Sequence[Mapping[str, Any]]) -> Chart:
     figure = new_figure(
         x="share of a step, per cent",
         y="",
-        height=170 + 34 * max(1, len(models)),
+        height=270 + 34 * max(1, len(models)),
         barmode="stack",
         xaxis={"range": [0, 100]},
         yaxis={"autorange": "reversed", "type": "category"},
