@@ -21,7 +21,7 @@ from harness.config import (
     load_recipe,
 )
 from harness.models import upstream
-from harness.records import KINDS
+from harness.records import KINDS, LiveEpoch, LiveRun, LiveSweep
 
 
 def pytest_addoption(parser):
@@ -137,6 +137,56 @@ def make_planned(make_spec, tmp_path):
             checkpoint_seconds=1.0,
         )
         return run, job
+
+    return make
+
+
+@pytest.fixture
+def make_live_run():
+    """A function from errors by epoch, in training and testing, and changed fields to a run in progress; ten iterations an epoch."""
+
+    def make(*errors, **changes):
+        epochs = tuple(
+            LiveEpoch(
+                epoch=epoch,
+                iteration=10 * (epoch + 1),
+                seconds=1.0,
+                train_error=train_error,
+                test_error=test_error,
+                images_per_second=None,
+            )
+            for epoch, (train_error, test_error) in enumerate(errors)
+        )
+        fields = {
+            "run_id": "r",
+            "experiment": "e",
+            "model": "resnet20",
+            "recipe": "paper",
+            "precision": "fp32",
+            "seed": 0,
+            "device": "cpu",
+            "host": "h",
+            "state": "running",
+            "iteration": 10 * len(errors),
+            "iterations": 100,
+            "seconds_left": 1.0,
+            "heard_at": datetime.now(UTC),
+            "epochs": epochs,
+        }
+        return LiveRun(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture
+def make_live_sweep():
+    """A function from changed fields to a call of the harness at work."""
+
+    def make(**changes):
+        now = datetime.now(UTC)
+        counts = {"num_runs": 3, "num_running": 1, "num_completed": 1, "num_failed": 0}
+        fields = {"sweep_id": "s", "experiment": "e", "host": "h", "seconds_left": 9.0} | counts
+        return LiveSweep(**(fields | {"started_at": now, "heard_at": now} | changes))
 
     return make
 

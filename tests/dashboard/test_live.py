@@ -1,10 +1,10 @@
 import json
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from harness.records import Live, LiveEpoch, LiveRun, LiveSweep
+from harness.records import Live
 
 from .pages import assert_sound, figures
 
@@ -17,44 +17,15 @@ def live(store):
 
 
 @pytest.fixture
-def run():
-    now = datetime.now(UTC)
-    epoch = LiveEpoch(
-        epoch=0, iteration=5, seconds=1.0, train_error=0.5, test_error=0.625, images_per_second=99.6
-    )
-    return LiveRun(
-        run_id="r",
-        experiment="e",
-        model="resnet20",
-        recipe="paper",
-        precision="fp32",
-        seed=0,
-        device="cpu",
-        host="h",
-        state="running",
-        iteration=7,
-        iterations=8,
-        seconds_left=61.0,
-        heard_at=now,
-        epochs=(epoch,),
-    )
+def run(make_live_run):
+    run = make_live_run((0.5, 0.625), iteration=7, iterations=8, seconds_left=61.0)
+    return replace(run, epochs=(replace(run.epochs[0], iteration=5, images_per_second=99.6),))
 
 
 @pytest.fixture
-def sweep():
-    now = datetime.now(UTC)
-    return LiveSweep(
-        sweep_id="s",
-        experiment="night",
-        host="h",
-        num_runs=4,
-        num_running=1,
-        num_completed=2,
-        num_failed=1,
-        seconds_left=61.0,
-        started_at=now,
-        heard_at=now,
-    )
+def sweep(make_live_sweep):
+    counts = {"num_runs": 4, "num_running": 1, "num_completed": 2, "num_failed": 1}
+    return make_live_sweep(experiment="night", seconds_left=61.0, **counts)
 
 
 def metrics(app):
