@@ -11,7 +11,8 @@ from parts.show import show_chart, show_table
 from parts.stores import operators_of
 from parts.tables import group_row, per_cent, rounded
 
-from harness.analysis.cost import CostPoint, cost_points, latest_cells, latest_operators, rooflines, speed_of
+from harness.analysis.cost import CostPoint, cost_points, latest_cells, latest_operators, speed_of
+from harness.analysis.roofline import rooflines
 from harness.analysis.timing import summarize_timing
 from harness.charts import cost_figure, operators_figure, roofline_figure, scaling_figure
 

@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harness.analysis.cost import OTHERS, Roofline, speed_of
+from harness.analysis.cost import OTHERS, speed_of
+from harness.analysis.roofline import Roofline
 from harness.charts.style import LIGHT, Chart, color_of, decades, label, new_figure, symbol_of
 
 __all__ = ["operators_figure", "roofline_figure", "scaling_figure"]

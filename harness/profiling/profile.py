@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import torch
 
-from harness.analysis.cost import PASSES
+from harness.analysis.roofline import PASSES
 from harness.config import Precision, load_recipe
 from harness.data import ImageSet
 from harness.environment import Environment

@@ -1,6 +1,6 @@
 import pytest
 
-from harness.analysis.cost import Roofline
+from harness.analysis.roofline import Roofline
 from harness.charts import color_of, operators_figure, roofline_figure, scaling_figure
 from harness.charts.style import symbol_of
 
