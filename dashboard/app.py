@@ -63,19 +63,14 @@ class SafeHeaders:
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
-    """Get ready beside the first requests, while people open their browser."""
-    task = asyncio.create_task(asyncio.to_thread(get_ready))
-    yield {}
-    await asyncio.gather(task, return_exceptions=True)
-
-
-def get_ready() -> None:
-    """Import what pages need, and read the first store."""
+    """Answer once the first store is read: who answers before makes the first page wait, and reads it all the slower."""
     from parts.stores import open_shelf, stores_given
 
-    import harness.charts  # noqa: F401 - plotly takes the longest
+    import harness.charts  # noqa: F401 - plotly takes long
 
-    open_shelf(stores_given()[0])
+    reading = asyncio.to_thread(open_shelf, stores_given()[0])
+    await asyncio.gather(reading, return_exceptions=True)  # what cannot be read, the page says
+    yield {}
 
 
 sys.path.insert(0, str(HERE))

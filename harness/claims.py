@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
+from collections.abc import Mapping
 from importlib import resources
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,10 +33,11 @@ class Claim(BaseModel):
     note: str = ""
 
 
-def claims() -> dict[str, Claim]:
+@functools.cache
+def claims() -> Mapping[str, Claim]:
     """Every claim, by key, in the order of the file."""
     text = resources.files("harness").joinpath("claims.toml").read_text(encoding="utf-8")
     listed = [Claim.model_validate(entry) for entry in tomllib.loads(text)["claims"]]
     by_key = {claim.key: claim for claim in listed}
     assert len(by_key) == len(listed), "keys of claims are unique"
-    return by_key
+    return MappingProxyType(by_key)

@@ -7,10 +7,11 @@ import statistics
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from typing import Literal
 
-__all__ = ["CONFIDENCE", "Estimate", "as_written", "estimate", "p_of_zero", "t_interval"]
+__all__ = ["CONFIDENCE", "Estimate", "as_written", "estimate", "exact_difference", "p_of_zero", "t_interval"]
 
 CONFIDENCE = 0.95
 _FOR_BOOTSTRAP = range(20, 5001)
@@ -76,6 +77,11 @@ def _sd(values: Sequence[float], mean: float) -> float:
 def as_written(value: float) -> Fraction:
     """The decimal number that a float stands for: 0.9, not the nearest binary fraction."""
     return Fraction(str(value))
+
+
+def exact_difference(first: float, second: float) -> float:
+    """Of the decimal numbers that two floats stand for, so that equal differences of accuracies are the same float."""
+    return float(Decimal(str(first)) - Decimal(str(second)))
 
 
 def t_interval(mean: float, sd: float, n: int, confidence: float = CONFIDENCE) -> tuple[float, float]:

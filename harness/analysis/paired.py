@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analysis.estimates import Estimate, as_written, estimate, p_of_zero
+from harness.analysis.estimates import Estimate, estimate, exact_difference, p_of_zero
 from harness.analysis.groups import RunGroup, group_runs
 from harness.analysis.multiplicity import holm
 from harness.config import Precision
@@ -40,12 +40,9 @@ def paired_difference(first: RunGroup, second: RunGroup) -> PairedDifference | N
         for run in first.runs
         if run["seed"] in others and run["test_accuracy"] is not None
     ]
-    # exact, so that equal differences of accuracies have no spread
-    exact = [
-        as_written(run["test_accuracy"]) - as_written(counterpart["test_accuracy"])
-        for run, counterpart in pairs
+    values = [
+        exact_difference(run["test_accuracy"], counterpart["test_accuracy"]) for run, counterpart in pairs
     ]
-    values = [float(difference) for difference in exact]
     summed_up = estimate(values)
     if summed_up is None:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analysis.estimates import Estimate, as_written, estimate
+from harness.analysis.estimates import Estimate, estimate, exact_difference
 from harness.analysis.groups import RunGroup, group_runs
 
 __all__ = ["Summary", "count_repeated", "selection_optimism", "summarize", "summarize_group"]
@@ -47,7 +47,7 @@ def selection_optimism(group: RunGroup) -> Estimate | None:
     """Accuracy of the best epoch on the test set, chosen by looking at it, minus that after the last iteration."""
     known = [(run["test_accuracy_best"], run["test_accuracy"]) for run in group.runs]
     return estimate(
-        0.0 if best == last else float(as_written(best) - as_written(last))
+        0.0 if best == last else exact_difference(best, last)
         for best, last in known
         if best is not None and last is not None
     )

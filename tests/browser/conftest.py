@@ -19,6 +19,7 @@ from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 SECONDS_TO_START = 120
 SECONDS_TO_SHOW = 20
 """For a busy machine."""
@@ -63,15 +64,18 @@ class Dashboard:
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Chromium of this machine, so that nothing is fetched to run the tests."""
+def chromium():
+    """The path of this machine's Chromium, so that nothing is fetched to run the tests."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if path is None:
         pytest.exit("Chromium is not installed; on Debian: apt-get install chromium", returncode=1)
+    return path
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield browser
         browser.close()
 
