@@ -130,6 +130,6 @@ def lock(session: nox.Session) -> None:
     session.run(
         "uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes", "--upgrade",
         "--custom-compile-command", "nox -s lock",
-        "--extra", "references", "--extra", "dashboard", "--extra", "ray", "--group", "dev", "pyproject.toml", "--output-file", LOCK,
+        "--extra", "references", "--extra", "dashboard", "--extra", "ray", "--extra", "s3", "--group", "dev", "pyproject.toml", "--output-file", LOCK,
         external=True, silent=True,
     )  # fmt: skip

@@ -9,16 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from harness import storage
 from harness.errors import StorageError
 
-__all__ = ["leftovers", "storing", "sync_folder", "write_atomically"]
+__all__ = ["half_written", "leftovers", "storing", "sync_folder", "write_atomically"]
 
 
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write ``content`` to ``path``, so that a reader or a crash meets the old file or the new, never a part.
 
     The bytes go to a hidden file in the same folder and onto the disk before the name changes hands.
-    Missing folders are made.
+    Missing folders are made. In an object store, they are put there at once.
 
     Args:
         path: the file.
@@ -28,6 +29,10 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
     Raises:
         StorageError: it cannot be written.
     """
+    if storage.is_remote(path):
+        with storing(path):
+            storage.put(path, content)
+        return
     # hosts that share a folder may share process numbers
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     with storing(path):
@@ -59,7 +64,14 @@ def storing(path: Path) -> Iterator[None]:
 
 def leftovers(path: Path) -> list[Path]:
     """What is left of attempts to write ``path`` that were killed, or are still being made."""
+    if storage.is_remote(path):
+        return []
     return sorted(path.parent.glob(f".{glob.escape(path.name)}.*.tmp"))
+
+
+def half_written(folder: Path) -> list[Path]:
+    """What is left in a folder of attempts to write any file."""
+    return [] if storage.is_remote(folder) else sorted(folder.glob(".*.tmp"))
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,9 +9,10 @@
     │   └── DigestError               bytes that are not what their digest says
     ├── ModelError                    a model cannot be had or breaks the contract
     ├── RecordError                   a results file is broken, or a record breaks its schema
-    ├── StorageError                  a file cannot be written: the disk is full, broken, or not ours
+    ├── StorageError                  a file cannot be written: the disk is full, broken, not ours, or out of reach
     ├── CheckpointError               a checkpoint does not belong to the run, or is broken
     ├── CompanyError                  a run cannot be trained beside others in one process; it is trained alone
+    ├── BundleError                   a bundle for a machine without network cannot be made, or is not whole
     └── InterruptedRunError           exit code 130: a run was told to stop, and left a checkpoint
 
 Messages name what is wrong, the value found, and the remedy. What others wrote, a path or a value of a file, stands
@@ -24,6 +25,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "BundleError",
     "CheckpointError",
     "CompanyError",
     "ConfigError",
@@ -120,6 +122,10 @@ class CheckpointError(HarnessError):
 
 class CompanyError(HarnessError):
     """A run cannot be trained in turn with others in one process; alone it can."""
+
+
+class BundleError(HarnessError):
+    """A bundle for a machine without network cannot be made, is not whole, or is not for this machine."""
 
 
 class InterruptedRunError(HarnessError):

@@ -4,7 +4,7 @@ import importlib
 import math
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,6 +119,40 @@ def make_spec(make_recipe):
 
 
 @pytest.fixture
+def make_environment():
+    """A function from changed fields to the environment of this process on the CPU."""
+    import torch
+
+    from harness import environment
+
+    here = environment.capture(torch.device("cpu"), num_threads=1, allocator="default")
+    return lambda **changes: replace(here, **changes)
+
+
+@pytest.fixture
+def make_job(tmp_path, make_spec, make_environment):
+    """A function from changed fields of a run to a job for a worker on the CPU."""
+    from harness.execution.job import Job
+    from harness.execution.plan import run_id
+    from harness.models import find
+
+    def make(checkpoint_seconds=1e9, results="results", **changes):
+        spec, here = make_spec(**changes), make_environment()
+        return Job(
+            run_id=run_id(spec, here),
+            spec=spec,
+            experiment="test",
+            device="cpu",
+            num_threads=1,
+            results=tmp_path / results,
+            checkpoint_seconds=checkpoint_seconds,
+            place=here.deciding(find(spec.model).origin),
+        )
+
+    return make
+
+
+@pytest.fixture
 def make_planned(make_spec, tmp_path):
     """A function from a seed and an estimate to a planned run of ten iterations and its job."""
     from harness.execution.job import Job
@@ -139,6 +173,22 @@ def make_planned(make_spec, tmp_path):
         return run, job
 
     return make
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A function that sets the clock of runs in progress, which stands at 0 until then."""
+    from harness import progress
+    from harness.execution import eta, live
+
+    now = [0.0]
+    for module in (eta, live, progress):
+        monkeypatch.setattr(module, "monotonic", lambda: now[0])
+
+    def set_to(seconds):
+        now[0] = seconds
+
+    return set_to
 
 
 @pytest.fixture

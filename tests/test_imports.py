@@ -15,6 +15,7 @@ ROOT = Path(harness.__file__).parent
 
 LAYERS = (
     "errors",
+    "storage",
     "atomic",
     "paper",
     "config",
@@ -32,6 +33,7 @@ LAYERS = (
     "audit",
     "profiling",
     "execution",
+    "bundling",
     "console",
     "tables",
     "progress",
@@ -45,6 +47,7 @@ FREE = {"allocator", "seal", "__init__"}
 
 WITHOUT_TORCH = (
     "errors",
+    "storage",
     "atomic",
     "paper",
     "config",

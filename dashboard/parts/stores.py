@@ -17,6 +17,7 @@ from harness.analysis.groups import RunGroup, group_runs
 from harness.analysis.protocol import Networks
 from harness.analysis.summary import Summary, summarize_group
 from harness.records import KINDS, BrokenFile, Store
+from harness.storage import is_remote, listing, open_folder
 
 __all__ = [
     "Shelf",
@@ -36,6 +37,8 @@ _COLUMNS = [
     *("test_accuracy_best", "seconds", "images_per_second", "layer_responses", "device_name"),
 ]
 """Of the records of kind ``runs`` that pages read of all of them; of thousands, each column takes time."""
+_SECONDS_BETWEEN_LISTINGS = 15
+"""Of an object store, which takes time, and may cost money."""
 _UNREAD = frozenset({"epochs", "predictions", "operators", "benchmarks"})
 """Kinds that are large, or that no page shows as a whole."""
 _FILTERED = {
@@ -73,7 +76,13 @@ class Shelf:
 def stores_given() -> list[Path]:
     """Folders named at start by ``-- --results DIR``; without any, ``results`` here, or else beside the dashboard."""
     parser = argparse.ArgumentParser(prog="streamlit run dashboard/app.py --")
-    parser.add_argument("--results", type=Path, action="append", metavar="DIR", help="a folder of records")
+    parser.add_argument(
+        "--results",
+        type=open_folder,
+        action="append",
+        metavar="DIR",
+        help="a folder of records, or the URL of one",
+    )
     given = parser.parse_known_args(sys.argv[1:])[0].results
     here = Path("results")
     return given or [here if here.is_dir() else _BESIDE]
@@ -81,7 +90,7 @@ def stores_given() -> list[Path]:
 
 def open_shelf(root: Path) -> Shelf:
     """What a store holds now; read anew only after something in it has changed."""
-    return _shelf(root, _stamp(root))
+    return _shelf(str(root), _stamp(root))
 
 
 def summaries_of(shelf: Shelf, groups: Sequence[RunGroup]) -> list[Summary]:
@@ -99,21 +108,21 @@ def run_of(root: Path, run_id: str) -> dict[str, Any]:
 
 def epochs_of(root: Path, run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     """Rows of the records of kind ``epochs``, by run, in order; says on the page what is broken."""
-    courses, broken = _epochs(root, tuple(run_ids), _stamp(root))
+    courses, broken = _epochs(str(root), tuple(run_ids), _stamp(root))
     tell_broken(broken)
     return courses
 
 
 def predictions_of(root: Path, run_ids: Sequence[str]) -> Mapping[str, Predicted]:
     """Predictions by run, to the same images; says on the page what is broken."""
-    answers, broken = _predictions(root, tuple(run_ids), _stamp(root))
+    answers, broken = _predictions(str(root), tuple(run_ids), _stamp(root))
     tell_broken(broken)
     return answers
 
 
 def operators_of(root: Path, session_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Rows of the records of kind ``operators`` of some sessions of profiling; says on the page what is broken."""
-    rows, broken = _operators(root, tuple(session_ids), _stamp(root))
+    rows, broken = _operators(str(root), tuple(session_ids), _stamp(root))
     tell_broken(broken)
     return rows
 
@@ -129,22 +138,31 @@ def tell_broken(broken: Sequence[BrokenFile]) -> None:
 def _stamp(root: Path) -> tuple[int, ...]:
     """Changes when a record appears, goes or is replaced: each is a new name in its folder."""
     folders = [home / kind for home in (root, root / "published") for kind in KINDS]
+    if is_remote(root):
+        return _stamp_of_objects(list(map(str, folders)))
     return tuple(folder.stat().st_mtime_ns if folder.is_dir() else 0 for folder in folders)
 
 
+@st.cache_data(ttl=_SECONDS_BETWEEN_LISTINGS, show_spinner=False)
+def _stamp_of_objects(names: Sequence[str]) -> tuple[int, ...]:
+    """The same of an object store, whose folders have no time of change."""
+    listings = [listing(open_folder(name), ".parquet") for name in names]
+    return tuple(hash(tuple((file.path.name, file.stamp) for file in its)) for its in listings)
+
+
 @st.cache_resource(max_entries=4, show_spinner="Reading records")
-def _shelf(root: Path, stamp: tuple[int, ...]) -> Shelf:  # noqa: ARG001 - part of the key
-    return _read(root)
+def _shelf(name: str, stamp: tuple[int, ...]) -> Shelf:  # noqa: ARG001 - part of the key
+    return _read(Store(open_folder(name)))
 
 
 @st.cache_data(max_entries=8, show_spinner="Reading curves")
 def _epochs(
-    root: Path,
+    name: str,
     run_ids: tuple[str, ...],
     stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
 ) -> tuple[dict[str, list[dict[str, Any]]], list[BrokenFile]]:
     columns = ["run_id", "epoch", "iteration", "seconds", "train_error", "test_error"]
-    table, broken = Store(root).read("epochs", run_ids)
+    table, broken = Store(open_folder(name)).read("epochs", run_ids)
     courses: dict[str, list[dict[str, Any]]] = {}
     for row in table.select(columns).to_pylist():
         courses.setdefault(row["run_id"], []).append(row)
@@ -154,21 +172,21 @@ def _epochs(
 
 @st.cache_data(max_entries=8, show_spinner="Reading operators")
 def _operators(
-    root: Path,
+    name: str,
     session_ids: tuple[str, ...],
     stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
 ) -> tuple[list[dict[str, Any]], list[BrokenFile]]:
-    table, broken = Store(root).read("operators", session_ids)
+    table, broken = Store(open_folder(name)).read("operators", session_ids)
     return table.to_pylist(), broken
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading predictions")
 def _predictions(
-    root: Path,
+    name: str,
     run_ids: tuple[str, ...],
     stamp: tuple[int, ...],  # noqa: ARG001 - part of the key
 ) -> tuple[Mapping[str, Predicted], list[BrokenFile]]:
-    table, broken = Store(root).read("predictions", run_ids)
+    table, broken = Store(open_folder(name)).read("predictions", run_ids)
     answers = predicted(table)
     # answers to other images cannot be set beside them
     test_sets = Counter(its.labels.tobytes() for its in answers.values())
@@ -176,8 +194,8 @@ def _predictions(
     return {run_id: its for run_id, its in answers.items() if its.labels.tobytes() == usual}, broken
 
 
-def _read(root: Path) -> Shelf:
-    store, broken = Store(root), []
+def _read(store: Store) -> Shelf:
+    broken: list[BrokenFile] = []
     tables = {}
     for kind in KINDS.keys() - _UNREAD:
         tables[kind], unread = store.read(kind)

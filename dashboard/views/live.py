@@ -11,7 +11,7 @@ from parts.stores import open_shelf, tell_broken
 from parts.tables import per_cent, rounded
 
 from harness.charts import live_figure
-from harness.formats import duration
+from harness.formats import duration, duration_range
 from harness.records import Live, LiveRun, LiveSweep
 
 _SECONDS = 2
@@ -25,6 +25,27 @@ def state_of(run: LiveRun) -> str:
     return f"silent for {duration((datetime.now(UTC) - run.heard_at).total_seconds())}"
 
 
+def left_of(sweep: LiveSweep) -> str:
+    """As a range, where it is known."""
+    if sweep.is_silent:
+        return "?"
+    low, high = sweep.seconds_left_low, sweep.seconds_left_high
+    return duration(sweep.seconds_left) if low is None or high is None else duration_range(low, high)
+
+
+def ends_of(sweep: LiveSweep) -> str:
+    """When all will be done, in UTC."""
+    now = datetime.now(UTC)
+    first, last = (
+        now + timedelta(seconds=sweep.seconds_left if seconds is None else seconds)
+        for seconds in (sweep.seconds_left_low, sweep.seconds_left_high)
+    )
+    early, late = f"{first:%Y-%m-%d %H:%M}", f"{last:%Y-%m-%d %H:%M}"
+    if early == late:
+        return f"About {early} UTC"
+    return f"Between {early} and {late[11:] if early[:10] == late[:10] else late} UTC"
+
+
 def show_sweep(sweep: LiveSweep) -> None:
     """How far one call of the harness is."""
     st.text(f"Experiment {sweep.experiment} on {sweep.host}, since {sweep.started_at:%Y-%m-%d %H:%M:%S} UTC")
@@ -33,7 +54,9 @@ def show_sweep(sweep: LiveSweep) -> None:
         st.metric("done", f"{done} of {sweep.num_runs}", width="content")
         st.metric("running", sweep.num_running, width="content")
         st.metric("failed or diverged", sweep.num_failed, width="content")
-        st.metric("left", "?" if sweep.is_silent else duration(sweep.seconds_left), width="content")
+        st.metric("left", left_of(sweep), width="content")
+        if sweep.runs_per_hour is not None:
+            st.metric("runs an hour", f"{sweep.runs_per_hour:,.1f}", width="content")
     elapsed = max(0.0, (sweep.heard_at - sweep.started_at).total_seconds())
     st.progress(elapsed / max(1e-9, elapsed + sweep.seconds_left))
     if sweep.is_silent:
@@ -41,8 +64,7 @@ def show_sweep(sweep: LiveSweep) -> None:
             f"Nothing was heard of it since {sweep.heard_at:%Y-%m-%d %H:%M:%S} UTC; it has probably died."
         )
     else:
-        ends = datetime.now(UTC) + timedelta(seconds=sweep.seconds_left)
-        st.text(f"About {ends:%Y-%m-%d %H:%M} UTC all will be done, if the rest goes on as until now.")
+        st.text(f"{ends_of(sweep)} all will be done, if the rest goes on as until now.")
 
 
 @st.fragment(run_every=_SECONDS)

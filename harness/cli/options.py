@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from harness.errors import UsageError, printable
+from harness.storage import is_remote, open_folder
 
 __all__ = [
     "DEFAULT_CHECKPOINT_SECONDS",
@@ -100,6 +101,16 @@ def _folder(path: Path | None) -> Path | None:
     return path
 
 
+def _results(name: str | Path) -> Path:
+    """A folder of this machine, or of an object store; in which nothing need be yet."""
+    folder = open_folder(str(name))
+    if not is_remote(folder):
+        _folder(folder)
+        if folder.is_file():
+            raise UsageError(f"--results {printable(name)}: is a file; name a folder")
+    return folder
+
+
 Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the experiment's, e.g. 0,1,2 or 0-4.")]
 Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas; new ones join in.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
@@ -107,7 +118,14 @@ PrecisionName = Annotated[
     str | None, typer.Option(help="fp32, tf32, bf16, or auto: bf16 where the hardware has it, else fp32.")
 ]
 Iterations = Annotated[int | None, typer.Option(min=1, help="Shorten every run to so many mini-batches.")]
-Results = Annotated[Path, typer.Option(help="Folder of the records.", file_okay=False, callback=_folder)]
+Results = Annotated[
+    Path,
+    typer.Option(
+        help="Folder of the records, or the URL of one in an object store: s3://bucket/folder.",
+        parser=_results,
+        metavar="<dir>",
+    ),
+]
 Data = Annotated[
     str,
     typer.Option(

@@ -26,6 +26,7 @@ from harness.execution.job import Ended, Job, RunObserver
 from harness.execution.ledger import Execution
 from harness.execution.pool import Pool, Worker
 from harness.execution.worker import ConnectionLine, do_jobs
+from harness.storage import is_remote
 
 if TYPE_CHECKING:
     from ray import ObjectRef
@@ -67,7 +68,7 @@ def execute(
     with _cluster(address) as ray, _Door(ray.util.get_node_ip_address()) as door:
         start = _Starter(ray, door, runs_at_once)
         pool = Pool(
-            [replace(job, results=job.results.absolute()) for job in jobs],
+            [replace(job, results=_everywhere(job.results)) for job in jobs],
             environment,
             observer,
             start,
@@ -75,6 +76,11 @@ def execute(
             num_losses=NUM_LOSSES,
         )
         return pool.run()
+
+
+def _everywhere(results: Path) -> Path:
+    """The folder as every node finds it, wherever a task begins."""
+    return results if is_remote(results) else results.absolute()
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal
 
+from harness import storage
 from harness.config import Experiment, Precision, RunSpec, load_recipe
 from harness.environment import Environment
 from harness.errors import CheckpointError, UsageError
@@ -203,7 +204,7 @@ def _look_up(name: str, store: Store) -> tuple[State, str, int]:
         return "completed", f"already recorded: {row['test_accuracy']:.2%} test accuracy", 0
     if row is not None and row["status"] == "diverged":
         return "diverged", f"already recorded as diverged: {row['reason']}", 0
-    if checkpoint.exists():
+    if storage.exists(checkpoint):
         try:
             done = int(CheckpointHeader.read(checkpoint).progress["iteration"])
         except CheckpointError as error:  # the run itself will fail with it

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from harness.config import RunSpec
 from harness.errors import CheckpointError
-from harness.execution.lock import lock_of_run
+from harness.execution.lock import is_held
 from harness.records import Store
 from harness.training.checkpoint import Checkpoint, CheckpointHeader
 from harness.training.loop import Adopted
@@ -90,7 +89,7 @@ def find_interrupted(
         iteration = header.progress["iteration"]
         found.append(InterruptedRun(run_id=header.run_id, iteration=iteration, differences=differences))
     found.sort(key=lambda run: run.iteration)
-    while found and _is_in_progress(store.checkpoint(found[-1].run_id)):
+    while found and is_held(store.checkpoint(found[-1].run_id)):
         found.pop()
     return found[-1] if found else None
 
@@ -131,14 +130,6 @@ def adopt(
         stored.header, run_id=run_id, spec=spec.model_dump_json(), place=dict(place), progress=progress
     )
     replace(stored, header=header).write(store.checkpoint(run_id))
-
-
-def _is_in_progress(checkpoint: Path) -> bool:
-    """Whether a process holds the lock of a run; of runs of this request none has begun."""
-    if not checkpoint.with_suffix(".lock").exists():
-        return False
-    with lock_of_run(checkpoint) as lock:
-        return lock is None
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,18 +6,17 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness import allocator
+from harness import allocator, storage
 from harness.atomic import storing
 from harness.errors import CompanyError, HarnessError, InterruptedRunError, StorageError
 from harness.execution.job import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
-from harness.execution.lock import lock_of_run
+from harness.execution.lock import Lock, lock_of_run
 from harness.execution.recording import finished_row, predictions
 from harness.records import Store
 
@@ -87,6 +86,8 @@ class _RunOnLine:
         self._run_id, self._line = job.run_id, line
         self._epochs_left = job.num_epochs
         self._last_report = 0.0
+        self.is_lost: Callable[[], bool] = lambda: False
+        """Whether the run is another process's now."""
 
     def noted(self, text: str) -> None:
         self._line.send(self._run_id, Noted(text))
@@ -106,7 +107,7 @@ class _RunOnLine:
             self._epochs_left -= 1
 
     def should_stop(self) -> bool:
-        return self._epochs_left == 0 or self._line.should_stop()
+        return self._epochs_left == 0 or self._line.should_stop() or self.is_lost()
 
 
 def work(jobs: Sequence[Job], connection: Connection, variables: Mapping[str, str]) -> None:
@@ -205,17 +206,22 @@ def _run(job: Job, listener: _RunOnLine, company: _Company) -> _Turns:
         store.remove_leftovers(job.run_id)
         row = store.ended_run(job.run_id)
         if row is None:
-            row = yield from _train_and_record(job, listener, company, store)
+            listener.is_lost = lock.is_lost
+            try:
+                row = yield from _train_and_record(job, listener, company, store)
+            except InterruptedRunError:
+                if lock.is_lost():
+                    return Ended("busy", "another process took this run, which had been silent for long")
+                raise
         _remove(checkpoint, lock)
         return Ended(row["status"], row["reason"], row["test_accuracy"])
 
 
-def _remove(checkpoint: Path, lock: Path) -> None:
+def _remove(checkpoint: Path, lock: Lock) -> None:
     """What a run no longer needs; who holds its lock may."""
     with storing(checkpoint):
-        checkpoint.unlink(missing_ok=True)
-    with suppress(OSError):  # Windows keeps it until it is released
-        lock.unlink(missing_ok=True)
+        storage.remove(checkpoint)
+    lock.remove()
 
 
 def _train_and_record(
@@ -249,6 +255,8 @@ def _train_and_record(
     here = environment.capture(device, num_threads=job.num_threads, allocator=company.allocator_state)
     row = finished_row(job, here, outcome, images, started_at=started_at, runs_at_once=company.num_runs)
     epochs = [{"run_id": job.run_id, **epoch} for epoch in outcome.epochs]
+    if listener.is_lost():
+        raise InterruptedRunError(f"{job.run_id}: another process took it")
     store.write_run(row, epochs, predictions(job.run_id, outcome, images))
     for note in outcome.resumed_from:
         adopted = store.checkpoint(note.run_id)

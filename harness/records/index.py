@@ -1,7 +1,7 @@
 """What was read of the files of a folder already, so that a store of thousands of runs is read at once.
 
 An index is made by a reader, holds nothing that the files do not, and can be removed at any time. A file counts as read as
-long as its size, its time of change and its number in the file system are what they were.
+long as its stamp is what it was: size, time of change and number in the file system, or what an object store says of it.
 """
 
 from __future__ import annotations
@@ -15,26 +15,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from harness import storage
 from harness.atomic import write_atomically
-from harness.errors import RecordError, StorageError
+from harness.errors import StorageError
 
-__all__ = ["Index", "Indexed", "stamp_of", "write_index"]
+__all__ = ["Index", "Indexed", "write_index"]
 
 _ENTRIES = b"harness.index"
 _DIGEST_LENGTH = 64
-
-
-def stamp_of(path: Path) -> str:
-    """What tells a file from what it was, and from what took its place.
-
-    Raises:
-        RecordError: it is not there any more, or not to be seen.
-    """
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise RecordError(f"cannot be read: {error.strerror}") from error
-    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
 
 
 @dataclass(frozen=True)
@@ -43,7 +31,7 @@ class Indexed:
 
     file: str
     """Its path in the store."""
-    stamp: str
+    stamp: str | None
     num_rows: int
 
 
@@ -57,7 +45,7 @@ class Index:
 
     def __init__(self, table: pa.Table, entries: Iterable[Indexed]) -> None:
         self._table = table
-        self._places: dict[tuple[str, str], tuple[int, int]] = {}
+        self._places: dict[tuple[str, str | None], tuple[int, int]] = {}
         start = 0
         for entry in entries:
             self._places[entry.file, entry.stamp] = start, entry.num_rows
@@ -73,7 +61,7 @@ class Index:
         """The index at a path; an empty one if there is none of this schema, or it is broken."""
         nothing = cls.empty(schema)
         try:
-            content = path.read_bytes()
+            content = storage.read(path)
         except OSError:
             return nothing
         if hashlib.sha256(content[_DIGEST_LENGTH:]).hexdigest().encode() != content[:_DIGEST_LENGTH]:
@@ -89,9 +77,9 @@ class Index:
         is_whole = sum(entry.num_rows for entry in entries) == len(table)
         return cls(table, entries) if is_whole and table.schema.equals(schema) else nothing
 
-    def find(self, file: str, stamp: str) -> tuple[int, int] | None:
+    def find(self, file: str, stamp: str | None) -> tuple[int, int] | None:
         """Where the rows of a file are, first and number; None if it was not read as it is now."""
-        return self._places.get((file, stamp))
+        return None if stamp is None else self._places.get((file, stamp))
 
     def rows(self, places: Sequence[tuple[int, int]]) -> list[pa.Table]:
         """Rows at several places, in their order; neighbours in one piece."""

@@ -16,6 +16,7 @@ from typing import Annotated, Final, Literal, TypeVar
 
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationError
 
+from harness import storage
 from harness.atomic import write_atomically
 
 __all__ = ["Live", "LiveEpoch", "LiveRun", "LiveSweep"]
@@ -27,6 +28,7 @@ _MAX_BYTES: Final = 2**20
 
 _Count = Annotated[int, Field(ge=0, lt=2**53)]
 _Seconds = Annotated[float, Field(ge=0, le=1e9)]
+_Rate = Annotated[float, Field(ge=0, le=1e9)]
 _VALIDATION = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -88,6 +90,11 @@ class LiveSweep:
     num_failed: _Count
     """Or diverged."""
     seconds_left: _Seconds
+    seconds_left_low: _Seconds | None = None
+    """Nine of ten ends lie between this and the next; None in files of older harnesses."""
+    seconds_left_high: _Seconds | None = None
+    runs_per_hour: _Rate | None = None
+    """Completed by this call; None before the first."""
     started_at: AwareDatetime
     heard_at: AwareDatetime
 
@@ -153,7 +160,7 @@ class Live:
         Raises:
             OSError: it cannot be removed.
         """
-        (self._runs / f"{run_id}.json").unlink(missing_ok=True)
+        storage.remove(self._runs / f"{run_id}.json")
 
     def forget_sweep(self, sweep_id: str) -> None:
         """Remove what is known of a sweep that has ended, and of those that died long ago.
@@ -161,29 +168,29 @@ class Live:
         Raises:
             OSError: it cannot be removed.
         """
-        (self._sweeps / f"{sweep_id}.json").unlink(missing_ok=True)
-        for path in self._sweeps.glob("*"):
-            if _is_older(datetime.fromtimestamp(path.stat().st_mtime, UTC), _FORGOTTEN):
-                path.unlink(missing_ok=True)
+        storage.remove(self._sweeps / f"{sweep_id}.json")
+        for listed in storage.listing(self._sweeps, ".json"):
+            if _is_older(storage.changed_at(listed.path), _FORGOTTEN):
+                storage.remove(listed.path)
 
     def _is_recorded(self, run_id: str) -> bool:
         """Whether whoever recorded it died before it was forgotten here."""
-        return (self._root / "runs" / f"{run_id}.parquet").exists()
+        return storage.exists(self._root / "runs" / f"{run_id}.parquet")
 
 
 def _read(folder: Path, adapter: TypeAdapter[_T]) -> Iterator[tuple[str, _T]]:
     """What can be read in a folder, with the name of its file."""
-    for path in sorted(folder.glob("[!.]*.json")):
-        found = _read_file(path, adapter)
+    for listed in storage.listing(folder, ".json"):
+        found = _read_file(listed.path, adapter)
         if found is not None:
-            yield path.stem, found
+            yield listed.path.stem, found
 
 
 def _read_file(path: Path, adapter: TypeAdapter[_T]) -> _T | None:
     try:
-        if path.stat().st_size > _MAX_BYTES:
+        if not storage.is_remote(path) and path.stat().st_size > _MAX_BYTES:
             return None
-        return adapter.validate_json(path.read_bytes())
+        return adapter.validate_json(storage.read(path))
     except (OSError, ValidationError):
         return None
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from harness import storage
 from harness.errors import RecordError, printable
 from harness.records.schema import ENVIRONMENT_COLUMNS, KINDS
 from harness.records.store import PARTS_OF_RUNS, BrokenFile, Store, read_named
@@ -70,7 +71,7 @@ def _merge_record(into: Store, kind: str, path: Path, merger: Merger) -> None:
     parts = {}
     if kind == "runs":
         files = {part: path.parents[1] / part / path.name for part in PARTS_OF_RUNS}
-        parts = {part: read_named(file, part) for part, file in files.items() if file.exists()}
+        parts = {part: read_named(file, part) for part, file in files.items() if storage.exists(file)}
     ours = into.find(kind, name)
     if ours is not None:
         reason = _conflict(kind, ours.to_pylist(), theirs.to_pylist())

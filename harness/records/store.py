@@ -21,9 +21,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.atomic import leftovers, write_atomically
+from harness import storage
+from harness.atomic import half_written, leftovers, write_atomically
 from harness.errors import RecordError, printable
-from harness.records.index import Index, Indexed, stamp_of, write_index
+from harness.records.index import Index, Indexed, write_index
 from harness.records.schema import ENDED, KINDS, SCHEMA_VERSION, conform, to_table
 from harness.records.values import check_values
 from harness.seal import NO_DIGEST, is_sealed, seal
@@ -72,7 +73,7 @@ class Store:
     """A folder of records.
 
     Args:
-        root: the folder; it is made when the first record is written.
+        root: the folder, as `harness.storage.open_folder` opens it; it is made when the first record is written.
     """
 
     def __init__(self, root: Path) -> None:
@@ -84,8 +85,7 @@ class Store:
 
     def checkpoints(self) -> Iterator[Path]:
         """Those that are there, of whichever run."""
-        folder = self.root / "checkpoints"
-        yield from (path for path in folder.glob("*.safetensors") if not path.name.startswith("."))
+        yield from (listed.path for listed in storage.listing(self.root / "checkpoints", ".safetensors"))
 
     def write_run(
         self, run: dict[str, Any], epochs: Sequence[dict[str, Any]] = (), predictions: pa.Table | None = None
@@ -140,23 +140,27 @@ class Store:
         places: list[tuple[int, int]] = []  # in the index, of files that follow one another
         entries: list[Indexed] = []
         broken, num_read, known = [], 0, set[str]()
-        for path in self.files(kind):
-            if path.stem in known or (wanted is not None and path.stem not in wanted):
-                continue
-            try:
-                file, stamp = path.relative_to(self.root).as_posix(), stamp_of(path)
-                place = index.find(file, stamp)
+        for home in (self.root, self.root / "published"):
+            listed = [
+                (file, index.find(_name_in(self.root, file), file.stamp))
+                for file in storage.listing(home / kind, ".parquet")
+                if file.path.stem not in known and (wanted is None or file.path.stem in wanted)
+            ]
+            contents = storage.read_many([file.path for file, place in listed if place is None])
+            for file, place in listed:
                 if place is None:
-                    table = read_named(path, kind)
+                    try:
+                        table = _read_named(file.path, next(contents), kind)
+                    except RecordError as error:
+                        broken.append(BrokenFile(file.path, str(error)))
+                        continue
                     tables += [*index.rows(places), table]
-                    places, num_read = [], num_read + 1
+                    places, num_read, num_rows = [], num_read + 1, len(table)
                 else:
                     places.append(place)
-            except RecordError as error:
-                broken.append(BrokenFile(path, str(error)))
-            else:
-                known.add(path.stem)
-                entries.append(Indexed(file, stamp, len(table) if place is None else place[1]))
+                    num_rows = place[1]
+                known.add(file.path.stem)
+                entries.append(Indexed(_name_in(self.root, file), file.stamp, num_rows))
         found = pa.concat_tables([*tables, *index.rows(places)])
         if kind in _INDEXED and wanted is None and num_read >= _WORTH_AN_INDEX:
             write_index(self._index(kind), found, entries)
@@ -168,7 +172,7 @@ class Store:
     def local_run(self, run_id: str) -> dict[str, Any] | None:
         """The run as it was recorded here, not as published; None if it was not, or its file is broken."""
         path = self.root / "runs" / f"{run_id}.parquet"
-        if not path.exists():
+        if not storage.exists(path):
             return None
         try:
             row: dict[str, Any] = _read_file(path, "runs").to_pylist()[0]
@@ -185,7 +189,7 @@ class Store:
         """The record of a name, ours or else the published one; None if there is none, or its file is broken."""
         for home in (self.root, self.root / "published"):
             path = home / kind / f"{name}.parquet"
-            if path.exists():
+            if storage.exists(path):
                 try:
                     return _read_file(path, kind)
                 except RecordError:
@@ -230,40 +234,52 @@ class Store:
         for folder in (*KINDS, "checkpoints"):
             broken += [
                 BrokenFile(path, "was not written to the end: whoever wrote it was killed; it can be removed")
-                for path in sorted((self.root / folder).glob(".*.tmp"))
+                for path in half_written(self.root / folder)
             ]
         return num_files, broken
 
     def files(self, kind: str) -> Iterator[Path]:
         """Where records of a kind lie, ours first; what is broken among them."""
-        for folder in (self.root / kind, self.root / "published" / kind):
-            # hidden files are half-written ones
-            yield from sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+        for home in (self.root, self.root / "published"):
+            yield from (file.path for file in storage.listing(home / kind, ".parquet"))
 
 
 def read_named(path: Path, kind: str) -> pa.Table:
-    """One file of records as `_read_file` reads it, which must hold the record that it is named after.
+    """One file of records as `_read_record` reads it, which must hold the record that it is named after.
 
     Raises:
-        RecordError: it does not, or as of `_read_file`.
+        RecordError: it does not, or as of `_read_record`.
     """
-    table = _read_file(path, kind)
+    return _read_named(path, _content(path), kind)
+
+
+def _read_named(path: Path, content: bytes | OSError, kind: str) -> pa.Table:
+    table = _read_record(content, kind)
     if table.column(0).unique().to_pylist() != [path.stem]:
         raise RecordError("holds another record than its name says")
     return table
 
 
 def _read_file(path: Path, kind: str) -> pa.Table:
-    """One file of records as a table of the present schema.
+    return _read_record(_content(path), kind)
+
+
+def _content(path: Path) -> bytes | OSError:
+    try:
+        return storage.read(path)
+    except OSError as error:
+        return error
+
+
+def _read_record(content: bytes | OSError, kind: str) -> pa.Table:
+    """The content of a file of records as a table of the present schema.
 
     Raises:
         RecordError: it is no record of this kind, is broken, or was written by a newer harness.
     """
     schema = KINDS[kind]
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RecordError(f"cannot be read: {error.strerror}") from error
+    if isinstance(content, OSError):
+        raise RecordError(f"cannot be read: {content.strerror}") from content
     sealed = _find_digest(content)
     if sealed is not None and not is_sealed(content, sealed):
         raise RecordError("is damaged: its digest is not that of its bytes")
@@ -298,6 +314,10 @@ def _read_file(path: Path, kind: str) -> pa.Table:
         )
     check_values(table)
     return table
+
+
+def _name_in(root: Path, file: storage.Listed) -> str:
+    return file.path.relative_to(root).as_posix()
 
 
 def _find_digest(content: bytes) -> re.Match[bytes] | None:

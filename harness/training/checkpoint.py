@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from harness import storage
 from harness.atomic import write_atomically
 from harness.errors import CheckpointError
 from harness.seal import NO_DIGEST, is_sealed, seal
@@ -53,7 +54,7 @@ class CheckpointHeader:
         Raises:
             CheckpointError: the file is broken, or another version of the harness wrote it.
         """
-        with _naming(path), path.open("rb") as file:
+        with _naming(path), _opened(path) as file:
             return cls._of(path, _metadata(file))
 
     @classmethod
@@ -103,7 +104,7 @@ class Checkpoint:
             CheckpointError: the file is broken, or belongs to another run.
         """
         with _naming(path):
-            content = path.read_bytes()  # at once: another process may replace the file meanwhile
+            content = storage.read(path)  # at once: another process may replace the file meanwhile
             header = CheckpointHeader._of(path, _metadata(io.BytesIO(content)))
             if header.run_id != run_id:
                 raise CheckpointError(
@@ -115,6 +116,10 @@ class Checkpoint:
                     f"{path}: damaged, its digest differs; remove it to start the run afresh"
                 )
             return cls(header, load(content))
+
+
+def _opened(path: Path) -> BinaryIO:
+    return io.BytesIO(storage.read(path)) if storage.is_remote(path) else path.open("rb")
 
 
 def _metadata(file: BinaryIO) -> dict[str, str]:

@@ -20,6 +20,7 @@ import torch
 from pydantic import StringConstraints, TypeAdapter, ValidationError
 from torch import Tensor
 
+from harness import storage
 from harness.config import RunSpec
 from harness.data import ImageSet
 from harness.errors import CheckpointError, CompanyError, InterruptedRunError
@@ -241,7 +242,7 @@ class _Run:
         self.num_parameters, self.num_macs = num_parameters(self.trainer.model), num_macs(self.trainer.model)
         self.progress = _Progress(initial_weights_sha256=weights_sha256(self.trainer.model))
         self.progress.trajectory_sha256 = self.progress.initial_weights_sha256
-        if keeping.checkpoint.exists():
+        if storage.exists(keeping.checkpoint):
             self._resume()
         self.trainer.prepare(eager=eager)
         if not eager and self.trainer.engine_note is not None:

@@ -1,7 +1,8 @@
 import pytest
 
-from harness.records.index import Indexed, stamp_of, write_index
+from harness.records.index import Indexed, write_index
 from harness.records.schema import to_table
+from harness.storage import listing
 
 from .pages import PAGES, answers, assert_sound, course, filled
 
@@ -34,8 +35,9 @@ def ten_thousand(store, make_run):
     for seed in (2, 3):
         run_id = f"paper-bf16-resnet20-{seed}"
         store.write_run(next(row for row in rows if row["run_id"] == run_id), course(run_id), answers(run_id))
-    names = [f"runs/{row['run_id']}.parquet" for row in rows]
-    known = [Indexed(name, stamp_of(store.root / name), 1) for name in sorted(names)]
+    known = [
+        Indexed(f"runs/{file.path.name}", file.stamp, 1) for file in listing(store.root / "runs", ".parquet")
+    ]
     write_index(store.root / ".index" / "runs.arrow", table, known)
     return store
 

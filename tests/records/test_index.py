@@ -8,6 +8,7 @@ import pytest
 from harness.records import store as module
 from harness.records.index import Index
 from harness.records.schema import KINDS
+from harness.storage import listing
 
 
 @pytest.fixture(autouse=True)
@@ -19,13 +20,13 @@ def worth_an_index(monkeypatch):
 def num_opened(monkeypatch):
     """A function to the number of record files that were opened since it was last asked."""
     opened = []
-    read_file = module._read_file
+    read_file = module._read_record
 
     def counted(path, kind):
         opened.append(path)
         return read_file(path, kind)
 
-    monkeypatch.setattr(module, "_read_file", counted)
+    monkeypatch.setattr(module, "_read_record", counted)
 
     def ask():
         number = len(opened)
@@ -144,8 +145,8 @@ def test_an_index_of_another_schema_is_none(store, write):
     store.read("runs")
     index = Index.read(store.root / ".index" / "runs.arrow", KINDS["audits"])
     assert index.rows([]) == []
-    [entry] = [path for path in store.files("runs") if path.stem == "run-1"]
-    assert index.find("runs/run-1.parquet", module.stamp_of(entry)) is None
+    [listed, *_] = listing(store.root / "runs", ".parquet")
+    assert index.find("runs/run-1.parquet", listed.stamp) is None
 
 
 def test_a_store_that_cannot_be_written_is_read_without(store, write, num_opened):
