@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["ABSENT", "duration", "interval", "p_value", "percent", "points", "seconds_for_people", "share"]
+__all__ = [
+    "ABSENT",
+    "duration",
+    "duration_range",
+    "interval",
+    "p_value",
+    "percent",
+    "points",
+    "seconds_for_people",
+    "share",
+]
 
 ABSENT = "-"
 """What stands where there is no number."""
@@ -17,6 +27,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def duration_range(low: float, high: float) -> str:
+    """Time that is not sure, as coarse as it is: ``2 h 10 min to 2 h 40 min``; one time if both ends read the same."""
+    step = max(step for step in _STEPS if step <= max(1.0, (high - low) / 3))
+    ends = duration(low // step * step), duration(-(-high // step) * step)
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
+_STEPS = (1, 5, 10, 30, 60, 300, 600, 1800, 3600)
 
 
 def seconds_for_people(value: float) -> str:

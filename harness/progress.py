@@ -13,7 +13,7 @@ from rich.text import Text
 from harness.console import stderr
 from harness.execution.eta import Eta, iteration_of
 from harness.execution.job import Ended, EpochEnded, Event, Job, Noted, PutBack, RunObserver, Started
-from harness.formats import duration
+from harness.formats import duration, duration_range
 
 __all__ = ["StepObserver", "observe_runs", "observe_steps"]
 
@@ -21,11 +21,12 @@ StepObserver = Callable[[str, int, int], None]
 """Shows what is being done, how much of it is done, and how much there is."""
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_FORECASTS = 0.5
 
 
 @contextmanager
 def observe_runs(eta: Eta) -> Iterator[RunObserver]:
-    """Live bars on a terminal, a line per epoch elsewhere; both with the time that is left.
+    """Live bars on a terminal, a line per epoch elsewhere, both with the time that is left; then what came of all.
 
     Args:
         eta: of the runs; must hear of every event before the observer does.
@@ -42,6 +43,7 @@ def observe_runs(eta: Eta) -> Iterator[RunObserver]:
             yield _Bars(progress, eta)
     else:
         yield _Lines(eta)
+    _print_summary(eta)
 
 
 @contextmanager
@@ -83,9 +85,9 @@ class _Lines:
     def __call__(self, job: Job, event: Event) -> None:
         label = job.spec.label
         if isinstance(event, EpochEnded):
-            total, left = job.spec.iterations, duration(self._eta.left_in_all())
+            total, left = job.spec.iterations, _left(self._eta)
             stderr.print(
-                f"{label}: {event.row['iteration']:,}/{total:,}  {_results(event.row)}  all done in ~{left}"
+                f"{label}: {event.row['iteration']:,}/{total:,}  {_results(event.row)}  {_counts(self._eta)}, all done in {left}"
             )
         else:
             _print_words(label, event, self._eta)
@@ -96,17 +98,17 @@ class _Bars:
         self._progress, self._eta = progress, eta
         self._tasks: dict[str, TaskID] = {}
         self._results: dict[str, str] = {}
+        self._forecast_at = float("-inf")
         self._all = progress.add_task("all runs", total=eta.num_runs, state="")
 
     def __call__(self, job: Job, event: Event) -> None:
         if isinstance(event, Started):
+            self._remove(job.run_id)  # it is there if its process was lost
             self._tasks[job.run_id] = self._progress.add_task(
                 job.spec.label, total=event.num_iterations, completed=event.iteration, state=""
             )
         elif isinstance(event, Ended):
-            task = self._tasks.pop(job.run_id, None)
-            if task is not None:
-                self._progress.remove_task(task)
+            self._remove(job.run_id)
         elif (iteration := iteration_of(event)) is not None:
             if isinstance(event, EpochEnded):
                 self._results[job.run_id] = _results(event.row)
@@ -114,9 +116,47 @@ class _Bars:
             state = f"{iteration:,}/{job.spec.iterations:,}, {left} left  {self._results.get(job.run_id, '')}"
             self._progress.update(self._tasks[job.run_id], completed=iteration, state=state)
         _print_words(job.spec.label, event, self._eta)
-        left = duration(self._eta.left_in_all())
-        state = f"{self._eta.num_ended}/{self._eta.num_runs}, about {left} left"
-        self._progress.update(self._all, completed=self._eta.num_ended, state=state)
+        if isinstance(event, Started | Ended) or monotonic() - self._forecast_at >= SECONDS_BETWEEN_FORECASTS:
+            self._forecast_at = monotonic()
+            self._progress.update(self._all, completed=self._eta.num_ended, state=_state(self._eta))
+
+    def _remove(self, run_id: str) -> None:
+        task = self._tasks.pop(run_id, None)
+        if task is not None:
+            self._progress.remove_task(task)
+
+
+def _state(eta: Eta) -> str:
+    parts = [f"{_counts(eta)}, {_left(eta)} left"]
+    if eta.runs_per_hour is not None:
+        parts.append(f"{_rate(eta.runs_per_hour)} runs/h")
+    if eta.images_per_second is not None:
+        parts.append(f"{eta.images_per_second:,.0f} images/s")
+    return "  ".join(parts)
+
+
+def _counts(eta: Eta) -> str:
+    failed = f", {eta.num_failed} failed" if eta.num_failed else ""
+    return f"{eta.num_ended}/{eta.num_runs} runs, {eta.num_running} running{failed}"
+
+
+def _left(eta: Eta) -> str:
+    left = eta.left_in_all()
+    return duration_range(left.low, left.high)
+
+
+def _rate(per_hour: float) -> str:
+    return f"{per_hour:,.0f}" if per_hour >= 100 else f"{per_hour:.1f}"
+
+
+def _print_summary(eta: Eta) -> None:
+    if not eta.num_ended:
+        return
+    failed = f", {eta.num_failed} failed" if eta.num_failed else ""
+    rate = "" if eta.runs_per_hour is None else f", {_rate(eta.runs_per_hour)} runs/h"
+    stderr.print(
+        f"{eta.num_completed} of {eta.num_runs} runs completed{failed} in {duration(eta.seconds)}{rate}"
+    )
 
 
 def _print_words(label: str, event: Event, eta: Eta) -> None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from harness.errors import StorageError, UsageError, printable
 
@@ -30,6 +30,7 @@ __all__ = [
     "is_url",
     "listing",
     "open_folder",
+    "open_to_read",
     "put",
     "read",
     "read_many",
@@ -129,6 +130,18 @@ def read_many(paths: Sequence[Path]) -> Iterator[bytes | OSError]:
             yield from _read_side_by_side(some)
         else:
             yield from map(_read_or_error, some)
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """A file of which some parts are read; of an object, only those are fetched.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not is_remote(path):
+        return path.open("rb")
+    with _reaching():
+        return cast("BinaryIO", _fs(path).open(_key(path), "rb"))
 
 
 def put(path: Path, content: bytes) -> None:

@@ -1,7 +1,16 @@
 import pytest
 
 from harness import formats
-from harness.formats import duration, interval, p_value, percent, points, seconds_for_people, share
+from harness.formats import (
+    duration,
+    duration_range,
+    interval,
+    p_value,
+    percent,
+    points,
+    seconds_for_people,
+    share,
+)
 
 
 @pytest.mark.parametrize(
@@ -22,6 +31,24 @@ from harness.formats import duration, interval, p_value, percent, points, second
 )
 def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [
+        (0, 0, "0 s"),
+        (5, 5, "5 s"),
+        (0.2, 0.4, "0 s to 1 s"),
+        (7.5, 9.5, "7 s to 10 s"),
+        (41, 59, "40 s to 1 min 00 s"),  # by 5 s, a third of 18
+        (123, 181, "2 min 00 s to 3 min 10 s"),
+        (7700, 9700, "2 h 00 min to 2 h 50 min"),  # by 10 min
+        (36_100, 72_100, "10 h 00 min to 21 h 00 min"),
+        (75, 50, "1 min 15 s to 50 s"),  # of others
+    ],
+)
+def test_ranges_of_time_are_as_coarse_as_they_are_unsure(low, high, text):
+    assert duration_range(low, high) == text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from harness.analysis.by_image import Predicted, predicted
 from harness.analysis.groups import RunGroup, group_runs
 from harness.analysis.protocol import Networks
 from harness.analysis.summary import Summary, summarize_group
-from harness.records import KINDS, BrokenFile, Store
+from harness.records import KINDS, PACKED, BrokenFile, Store
 from harness.storage import is_remote, listing, open_folder
 
 __all__ = [
@@ -137,7 +137,11 @@ def tell_broken(broken: Sequence[BrokenFile]) -> None:
 
 def _stamp(root: Path) -> tuple[int, ...]:
     """Changes when a record appears, goes or is replaced: each is a new name in its folder."""
-    folders = [home / kind for home in (root, root / "published") for kind in KINDS]
+    folders = [
+        home / folder
+        for home in (root, root / "published")
+        for folder in (*KINDS, *(f"compacted/{kind}" for kind in PACKED))
+    ]
     if is_remote(root):
         return _stamp_of_objects(list(map(str, folders)))
     return tuple(folder.stat().st_mtime_ns if folder.is_dir() else 0 for folder in folders)

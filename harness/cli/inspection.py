@@ -219,6 +219,25 @@ def results_check(*, results: Results = DEFAULT_RESULTS) -> None:
         raise RecordError(f"{len(broken)} broken files in {printable(results)}/; each is named above")
 
 
+@results_app.command("compact")
+def results_compact(*, results: Results = DEFAULT_RESULTS) -> None:
+    """Bring the files of ended runs together into a few large ones, which hold the same; the small ones are removed afterwards."""
+    from harness.console import stderr, stdout
+    from harness.records import Store
+    from harness.records.compact import compact
+
+    compaction = compact(Store(results))
+    for file in compaction.broken:
+        stderr.print(f"passed over {file.path}: {file.reason}")
+    stdout.print(
+        f"{compaction.num_files:,} files are now in {len(compaction.packs):,}; {compaction.num_kept:,} stay as they are."
+    )
+    if compaction.broken:
+        raise RecordError(
+            f"{len(compaction.broken)} broken files in {printable(results)}/; each is named above"
+        )
+
+
 @results_app.command("merge")
 def results_merge(
     folders: Annotated[

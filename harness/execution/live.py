@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -45,14 +44,12 @@ class _Teller:
         self._experiment, self._host = experiment, socket.gethostname()
         self._sweep_id, self._started_at = secrets.token_hex(8), datetime.now(UTC)
         self._runs: dict[str, LiveRun] = {}
-        self._ended: Counter[str] = Counter()
         self._told: dict[str, float] = {}
         """When a run, or the sweep, was last written."""
 
     def hear(self, job: Job, event: Event) -> None:
         with suppress(StorageError, OSError, ValueError):  # of names that are no UTF-8
             if isinstance(event, Ended):
-                self._ended[event.status] += 1
                 self._hear_end(job.run_id, event)
             else:
                 self._hear_progress(job, event)
@@ -114,16 +111,20 @@ class _Teller:
 
     def _tell_sweep(self) -> None:
         self._told[self._sweep_id] = monotonic()
+        left = self._eta.left_in_all()
         self._live.tell_sweep(
             LiveSweep(
                 sweep_id=self._sweep_id,
                 experiment=self._experiment,
                 host=self._host,
                 num_runs=self._eta.num_runs,
-                num_running=len(self._runs),
-                num_completed=self._ended["completed"],
-                num_failed=self._ended["failed"] + self._ended["diverged"],
-                seconds_left=self._eta.left_in_all(),
+                num_running=self._eta.num_running,
+                num_completed=self._eta.num_completed,
+                num_failed=self._eta.num_failed,
+                seconds_left=left.seconds,
+                seconds_left_low=left.low,
+                seconds_left_high=left.high,
+                runs_per_hour=self._eta.runs_per_hour,
                 started_at=self._started_at,
                 heard_at=datetime.now(UTC),
             )

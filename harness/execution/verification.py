@@ -83,7 +83,7 @@ def find_recorded(store: Store, name: str) -> Recorded:
         UsageError: there is none, or there are several.
         RecordError: its epochs are not recorded.
     """
-    names = sorted({path.stem for path in store.files("runs") if path.stem.startswith(name)})
+    names = sorted(found for found in store.names("runs") if found.startswith(name))
     fitting = [name] if name in names else names
     if len(fitting) != 1:
         several = f"; it could be {', '.join(fitting[:5])}" if fitting else ""

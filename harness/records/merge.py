@@ -8,10 +8,9 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from harness import storage
 from harness.errors import RecordError, printable
 from harness.records.schema import ENVIRONMENT_COLUMNS, KINDS
-from harness.records.store import PARTS_OF_RUNS, BrokenFile, Store, read_named
+from harness.records.store import PARTS_OF_RUNS, BrokenFile, Record, Store
 
 __all__ = ["Conflict", "Merger", "merge"]
 
@@ -57,21 +56,20 @@ def merge(into: Store, source: Store) -> Merger:
     merger = Merger()
     for kind in KINDS:
         if kind not in PARTS_OF_RUNS:
-            for path in source.files(kind):
+            for record in source.records(kind):
                 try:
-                    _merge_record(into, kind, path, merger)
+                    _merge_record(into, kind, record, merger)
                 except RecordError as error:
-                    merger.broken.append(BrokenFile(path, str(error)))
+                    merger.broken.append(BrokenFile(record.path, str(error)))
     return merger
 
 
-def _merge_record(into: Store, kind: str, path: Path, merger: Merger) -> None:
-    name = path.stem
-    theirs = read_named(path, kind)
+def _merge_record(into: Store, kind: str, record: Record, merger: Merger) -> None:
+    name, path, theirs = record.name, record.path, record.read()
     parts = {}
     if kind == "runs":
-        files = {part: path.parents[1] / part / path.name for part in PARTS_OF_RUNS}
-        parts = {part: read_named(file, part) for part, file in files.items() if storage.exists(file)}
+        found = {part: record.home.part(part, name) for part in PARTS_OF_RUNS}
+        parts = {part: table for part, table in found.items() if table is not None}
     ours = into.find(kind, name)
     if ours is not None:
         reason = _conflict(kind, ours.to_pylist(), theirs.to_pylist())

@@ -2,6 +2,7 @@
 
     results/<kind>/<name>.parquet                what was run or measured here
     results/published/<kind>/<name>.parquet      what the project ships as evidence, read-only
+    results/compacted/<kind>/<digest>.parquet    many records in one file, see `harness.records.packs`
     results/checkpoints/<run id>.safetensors     runs that were interrupted
     results/.index/                              what was read of them already; can be removed at any time
 
@@ -12,38 +13,24 @@ Each file holds the digest of its own bytes. What is not a record is passed over
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from harness import storage
 from harness.atomic import half_written, leftovers, write_atomically
-from harness.errors import RecordError, printable
+from harness.errors import RecordError
+from harness.records.files import decode, encode
 from harness.records.index import Index, Indexed, write_index
-from harness.records.schema import ENDED, KINDS, SCHEMA_VERSION, conform, to_table
-from harness.records.values import check_values
-from harness.seal import NO_DIGEST, is_sealed, seal
+from harness.records.packs import Pack, list_packs
+from harness.records.schema import ENDED, KINDS, conform, to_table
 
-__all__ = ["PARTS_OF_RUNS", "BrokenFile", "Store", "read_named"]
-
-# A row a file needs neither statistics nor dictionaries; the bytes of floats compress better side by side.
-_ONE_ROW = {"write_statistics": False, "use_dictionary": False}
-_WRITE_OPTIONS: dict[str, dict[str, Any]] = {
-    "runs": _ONE_ROW,
-    "identities": _ONE_ROW,
-    "audits": _ONE_ROW,
-    "benchmarks": {},
-    "profiles": {},
-    "operators": {},
-    "verifications": _ONE_ROW,
-    "epochs": {"use_dictionary": False, "use_byte_stream_split": ["losses.list.element"]},
-    "predictions": {"use_dictionary": ["run_id", "label"], "use_byte_stream_split": ["logits.list.element"]},
-}
+__all__ = ["PARTS_OF_RUNS", "BrokenFile", "Record", "Store", "read_named"]
 
 _INDEXED = frozenset({"runs"})
 """Kinds that may have thousands of files, each with little in it."""
@@ -53,13 +40,6 @@ _WORTH_AN_INDEX = 200
 PARTS_OF_RUNS = ("epochs", "predictions")
 """Kinds that are written before the run that they belong to."""
 
-_KIND_KEY, _VERSION_KEY, _DIGEST_KEY = b"harness.kind", b"harness.schema_version", b"harness.sha256"
-_FIRST_VERSION_WITH_DIGEST = 5
-_MAX_DIGITS = 9
-"""Of a version; Python reads no integer of thousands."""
-_DIGEST = re.compile(re.escape(_DIGEST_KEY) + rb".{2}([0-9a-f]{64})", re.DOTALL)
-"""As it stands in the footer: two bytes between key and value give the type and length of the value."""
-
 
 @dataclass(frozen=True)
 class BrokenFile:
@@ -67,6 +47,18 @@ class BrokenFile:
 
     path: Path
     reason: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """One that was found, and not read yet."""
+
+    home: Store
+    """That it is in itself, if only as published."""
+    path: Path
+    name: str
+    read: Callable[[], pa.Table]
+    """Raises `RecordError` if it is broken."""
 
 
 class Store:
@@ -117,15 +109,7 @@ class Store:
         Raises:
             RecordError: it holds what nobody can have measured.
         """
-        check_values(table)
-        table = table.replace_schema_metadata({_KIND_KEY: kind, _VERSION_KEY: str(SCHEMA_VERSION)})
-        buffer = pa.BufferOutputStream()
-        options = {"compression": "zstd", "write_page_checksum": True, **_WRITE_OPTIONS[kind]}
-        with pq.ParquetWriter(buffer, table.schema, **options) as writer:
-            writer.write_table(table)
-            writer.add_key_value_metadata({_DIGEST_KEY: NO_DIGEST})
-        content = buffer.getvalue().to_pybytes()
-        write_atomically(self.root / kind / f"{name}.parquet", seal(content, _find_digest(content)))
+        write_atomically(self.root / kind / f"{name}.parquet", encode(kind, [table]))
 
     def read(self, kind: str, run_ids: Sequence[str] | None = None) -> tuple[pa.Table, list[BrokenFile]]:
         """All records of a kind, or those of some runs; where a run was repeated here, ours shadow the published.
@@ -139,6 +123,7 @@ class Store:
         tables = [pa.Table.from_batches([], schema=KINDS[kind])]
         places: list[tuple[int, int]] = []  # in the index, of files that follow one another
         entries: list[Indexed] = []
+        packed: list[pa.Table] = []
         broken, num_read, known = [], 0, set[str]()
         for home in (self.root, self.root / "published"):
             listed = [
@@ -161,23 +146,28 @@ class Store:
                     num_rows = place[1]
                 known.add(file.path.stem)
                 entries.append(Indexed(_name_in(self.root, file), file.stamp, num_rows))
+            for pack in list_packs(home, kind):
+                try:
+                    names = [name for name in pack.names() if name not in known]
+                    names = names if wanted is None else [name for name in names if name in wanted]
+                    table = pack.read_some(names)
+                except RecordError as error:
+                    broken.append(BrokenFile(pack.path, str(error)))
+                    continue
+                packed.append(table)
+                known.update(names)
         found = pa.concat_tables([*tables, *index.rows(places)])
         if kind in _INDEXED and wanted is None and num_read >= _WORTH_AN_INDEX:
             write_index(self._index(kind), found, entries)
-        return found, broken
+        return pa.concat_tables([found, *packed]), broken
 
     def _index(self, kind: str) -> Path:
         return self.root / ".index" / f"{kind}.arrow"
 
     def local_run(self, run_id: str) -> dict[str, Any] | None:
         """The run as it was recorded here, not as published; None if it was not, or its file is broken."""
-        path = self.root / "runs" / f"{run_id}.parquet"
-        if not storage.exists(path):
-            return None
-        try:
-            row: dict[str, Any] = _read_file(path, "runs").to_pylist()[0]
-        except (RecordError, IndexError):
-            return None
+        found = self._find_in(self.root, "runs", run_id)
+        row: dict[str, Any] | None = found.to_pylist()[0] if found is not None and len(found) else None
         return row
 
     def ended_run(self, run_id: str) -> dict[str, Any] | None:
@@ -187,13 +177,27 @@ class Store:
 
     def find(self, kind: str, name: str) -> pa.Table | None:
         """The record of a name, ours or else the published one; None if there is none, or its file is broken."""
-        for home in (self.root, self.root / "published"):
-            path = home / kind / f"{name}.parquet"
-            if storage.exists(path):
-                try:
-                    return _read_file(path, kind)
-                except RecordError:
-                    continue
+        found = self._find_in(self.root, kind, name)
+        return self._find_in(self.root / "published", kind, name) if found is None else found
+
+    def part(self, kind: str, run_id: str) -> pa.Table | None:
+        """What belongs to a run that is recorded here, not as published; None if there is none.
+
+        Raises:
+            RecordError: its file is broken.
+        """
+        path = self.root / kind / f"{run_id}.parquet"
+        return read_named(path, kind) if storage.exists(path) else self._find_in(self.root, kind, run_id)
+
+    def _find_in(self, home: Path, kind: str, name: str) -> pa.Table | None:
+        path = home / kind / f"{name}.parquet"
+        if storage.exists(path):
+            with suppress(RecordError):
+                return decode(_content(path), kind)
+        for pack in list_packs(home, kind):
+            with suppress(RecordError):
+                if name in pack.names():
+                    return pack.read_some([name])
         return None
 
     def remove_leftovers(self, run_id: str) -> None:
@@ -217,13 +221,12 @@ class Store:
         num_files, broken = 0, []
         recorded: dict[Path, set[str]] = {}
         for kind in KINDS:
-            for path in self.files(kind):
-                home = path.parent.parent
+            for home, path, names_in in self._files_with_names(kind):
                 try:
-                    read_named(path, kind)
+                    names = names_in()
                     if kind == "runs":
-                        recorded.setdefault(home, set()).add(path.stem)
-                    elif kind in PARTS_OF_RUNS and path.stem not in recorded.get(home, set()):
+                        recorded.setdefault(home, set()).update(names)
+                    elif kind in PARTS_OF_RUNS and names - recorded.get(home, set()):
                         raise RecordError(
                             "belongs to a run that is not recorded: it was interrupted while being written; run it again, or remove the file"
                         )
@@ -238,30 +241,60 @@ class Store:
             ]
         return num_files, broken
 
+    def _files_with_names(self, kind: str) -> Iterator[tuple[Path, Path, Callable[[], set[str]]]]:
+        """Every file of a kind, with the folder that it is in and a function that reads all of it and tells what it records."""
+        for home in (self.root, self.root / "published"):
+            for file in storage.listing(home / kind, ".parquet"):
+                yield home, file.path, partial(_names_of_file, file.path, kind)
+            for pack in list_packs(home, kind):
+                yield home, pack.path, partial(_names_of_pack, pack)
+
+    def records(self, kind: str) -> Iterator[Record]:
+        """Every record of a kind, ours first, also those of one name; of a broken file of many records, one."""
+        for home in (self, self.published()):
+            for file in storage.listing(home.root / kind, ".parquet"):
+                yield Record(home, file.path, file.path.stem, partial(read_named, file.path, kind))
+            for pack in list_packs(home.root, kind):
+                try:
+                    names = list(pack.names())
+                except RecordError:
+                    yield Record(home, pack.path, pack.path.stem, pack.read)
+                else:
+                    for name in names:
+                        yield Record(home, pack.path, name, partial(pack.read_some, [name]))
+
+    def names(self, kind: str) -> set[str]:
+        """Of the records of a kind, ours and the published ones."""
+        return {record.name for record in self.records(kind)}
+
     def files(self, kind: str) -> Iterator[Path]:
-        """Where records of a kind lie, ours first; what is broken among them."""
+        """Where records of a kind lie that have a file of their own, ours first; what is broken among them."""
         for home in (self.root, self.root / "published"):
             yield from (file.path for file in storage.listing(home / kind, ".parquet"))
 
 
 def read_named(path: Path, kind: str) -> pa.Table:
-    """One file of records as `_read_record` reads it, which must hold the record that it is named after.
+    """One file of records as `harness.records.files.decode` reads it, which must hold the record that it is named after.
 
     Raises:
-        RecordError: it does not, or as of `_read_record`.
+        RecordError: it does not, or as of `harness.records.files.decode`.
     """
     return _read_named(path, _content(path), kind)
 
 
 def _read_named(path: Path, content: bytes | OSError, kind: str) -> pa.Table:
-    table = _read_record(content, kind)
+    table = decode(content, kind)
     if table.column(0).unique().to_pylist() != [path.stem]:
         raise RecordError("holds another record than its name says")
     return table
 
 
-def _read_file(path: Path, kind: str) -> pa.Table:
-    return _read_record(_content(path), kind)
+def _names_of_file(path: Path, kind: str) -> set[str]:
+    return set(read_named(path, kind).column(0).unique().to_pylist())
+
+
+def _names_of_pack(pack: Pack) -> set[str]:
+    return set(pack.read().column(0).unique().to_pylist())
 
 
 def _content(path: Path) -> bytes | OSError:
@@ -271,55 +304,5 @@ def _content(path: Path) -> bytes | OSError:
         return error
 
 
-def _read_record(content: bytes | OSError, kind: str) -> pa.Table:
-    """The content of a file of records as a table of the present schema.
-
-    Raises:
-        RecordError: it is no record of this kind, is broken, or was written by a newer harness.
-    """
-    schema = KINDS[kind]
-    if isinstance(content, OSError):
-        raise RecordError(f"cannot be read: {content.strerror}") from content
-    sealed = _find_digest(content)
-    if sealed is not None and not is_sealed(content, sealed):
-        raise RecordError("is damaged: its digest is not that of its bytes")
-    try:
-        # No threads: the files are small, and a thread of arrow's that lets go of Python's bytes while the
-        # interpreter exits aborts the process.
-        source = pa.BufferReader(content)
-        table = pq.ParquetFile(source, page_checksum_verification=True).read(use_threads=False)
-        table.validate(full=True)  # text is UTF-8, and lists lie within their values
-    except (OSError, pa.ArrowException, ValueError) as error:  # OSError: of arrow, about its bytes
-        raise RecordError(f"cannot be read: {printable(error)}") from error
-    marks = table.schema.metadata or {}
-    if marks.get(_KIND_KEY) != kind.encode():
-        raise RecordError(f"is no record of kind {kind!r}")
-    version = marks.get(_VERSION_KEY, b"").decode(errors="replace")
-    if not version.isdecimal():
-        raise RecordError(f"has no schema version, but {printable(repr(version))}")
-    if len(version) > _MAX_DIGITS or int(version) > SCHEMA_VERSION:
-        raise RecordError(
-            f"has schema version {printable(version)}, this harness reads up to {SCHEMA_VERSION}; update the harness"
-        )
-    if int(version) >= _FIRST_VERSION_WITH_DIGEST and sealed is None:
-        raise RecordError("is damaged: it has no digest")
-    if table.schema.equals(schema):  # as this version writes it; conforming takes longer than reading
-        table = table.replace_schema_metadata()
-    else:
-        for field in schema:
-            if field.name not in table.column_names and int(version) < SCHEMA_VERSION:
-                table = table.append_column(field, pa.nulls(len(table), field.type))
-        table = conform(
-            kind, table.drop_columns([name for name in table.column_names if name not in schema.names])
-        )
-    check_values(table)
-    return table
-
-
 def _name_in(root: Path, file: storage.Listed) -> str:
     return file.path.relative_to(root).as_posix()
-
-
-def _find_digest(content: bytes) -> re.Match[bytes] | None:
-    """Where the digest stands in a file: in its footer, so it is the last that looks like one."""
-    return _DIGEST.search(content, max(0, content.rfind(_DIGEST_KEY)))

@@ -145,7 +145,7 @@ def forging(monkeypatch):
     @contextmanager
     def forging():
         with monkeypatch.context() as patch:
-            patch.setattr("harness.records.store.check_values", lambda table: None)
+            patch.setattr("harness.records.files.check_values", lambda table: None)
             yield
 
     return forging

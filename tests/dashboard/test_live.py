@@ -70,6 +70,28 @@ def test_a_sweep_in_progress_is_counted(open_page, store, live, sweep):
     assert not any("died" in text for text in texts)
 
 
+def test_a_sweep_is_shown_with_the_range_of_its_end_and_its_pace(open_page, store, live, sweep):
+    live.tell_sweep(
+        replace(sweep, seconds_left_low=7700.0, seconds_left_high=9 * 86400.0, runs_per_hour=12.34)
+    )
+    app = open_page("live", store.root)
+    assert_sound(app, "live")
+    assert metrics(app)["left"] == "2 h 00 min to 216 h 00 min"
+    assert metrics(app)["runs an hour"] == "12.3"
+    assert any(text.value.startswith("Between 20") and "all will be done" in text.value for text in app.text)
+
+
+def test_a_sweep_of_an_older_harness_has_no_range(open_page, store, live, sweep):
+    live.tell_sweep(sweep)
+    path = store.root / ".live" / "sweeps" / "s.json"
+    newer = {"seconds_left_low", "seconds_left_high", "runs_per_hour"}
+    content = {name: value for name, value in json.loads(path.read_text()).items() if name not in newer}
+    path.write_text(json.dumps(content))
+    app = open_page("live", store.root)
+    assert metrics(app)["left"] == "1 min 01 s"
+    assert any(text.value.startswith("About 20") for text in app.text)
+
+
 def test_a_sweep_that_says_nothing_has_probably_died(open_page, store, live, sweep):
     live.tell_sweep(replace(sweep, heard_at=sweep.heard_at - LONG_AGO))
     app = open_page("live", store.root)
@@ -143,6 +165,12 @@ def test_an_epoch_that_nobody_can_have_measured_is_no_error(open_page, store, li
         {"num_failed": 10**400},
         {"num_running": 10**400},
         {"seconds_left": 1e9},
+        {"seconds_left_low": 1e9, "seconds_left_high": 0.0},
+        {"seconds_left_low": None, "seconds_left_high": 1e9},
+        {"seconds_left_low": -1.0},
+        {"seconds_left_high": 1e300},
+        {"runs_per_hour": 1e9},
+        {"runs_per_hour": "many"},
         {"started_at": "0001-01-01T00:00:00+14:00"},
         {"started_at": "9999-12-31T23:59:59-14:00"},
         {"heard_at": "9999-12-31T23:59:59-14:00"},

@@ -1,22 +1,9 @@
 import pytest
 
-from harness.execution import live as module
 from harness.execution.eta import Eta
 from harness.execution.job import Advanced, Ended, EpochEnded, Noted, PutBack, Started
 from harness.execution.live import tell_live
 from harness.records import Live
-
-
-@pytest.fixture
-def clock(monkeypatch):
-    """A clock that stands until it is set."""
-    now = [0.0]
-    monkeypatch.setattr(module, "monotonic", lambda: now[0])
-
-    def set_to(seconds):
-        now[0] = seconds
-
-    return set_to
 
 
 @pytest.fixture
@@ -78,6 +65,16 @@ def test_what_has_ended_is_no_longer_told(clock, live, tell):
     tell(1, Ended("diverged", "a loss was not finite"))
     assert live.runs() == []
     assert live.sweeps()[0].num_failed == 1
+
+
+def test_a_sweep_is_told_with_the_range_of_its_end_and_its_pace(clock, live, tell):
+    tell(0, Started(0, 10))
+    [sweep] = live.sweeps()
+    assert 0 < sweep.seconds_left_low < sweep.seconds_left < sweep.seconds_left_high
+    assert sweep.runs_per_hour is None
+    clock(1800.0)
+    tell(0, Ended("completed", test_accuracy=0.5))
+    assert live.sweeps()[0].runs_per_hour == 2
 
 
 def test_what_was_interrupted_stays_and_its_course_goes_on(clock, live, tell):

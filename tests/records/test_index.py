@@ -20,13 +20,13 @@ def worth_an_index(monkeypatch):
 def num_opened(monkeypatch):
     """A function to the number of record files that were opened since it was last asked."""
     opened = []
-    read_file = module._read_record
+    read_file = module.decode
 
     def counted(path, kind):
         opened.append(path)
         return read_file(path, kind)
 
-    monkeypatch.setattr(module, "_read_record", counted)
+    monkeypatch.setattr(module, "decode", counted)
 
     def ask():
         number = len(opened)

@@ -489,7 +489,7 @@ def test_a_value_that_python_cannot_hold_is_named_though_the_digest_is_right(
     table, _ = store.read("runs")
     index = table.column_names.index(column)
     with monkeypatch.context() as patch:  # as others can write it
-        patch.setattr("harness.records.store.check_values", lambda table: None)
+        patch.setattr("harness.records.files.check_values", lambda table: None)
         store.write_table("runs", "run-1", table.set_column(index, table.schema.field(index), values))
     table, [broken] = store.read("runs")
     assert len(table) == 0
