@@ -14,7 +14,7 @@ from harness.records.schema import KINDS, SCHEMA_VERSION, conform
 from harness.records.values import check_values
 from harness.seal import NO_DIGEST, is_sealed, seal
 
-__all__ = ["check_marks", "decode", "encode", "to_present"]
+__all__ = ["check_marks", "check_seal", "decode", "encode", "to_present"]
 
 # A row a file needs neither statistics nor dictionaries; the bytes of floats compress better side by side.
 _ONE_ROW = {"write_statistics": False, "use_dictionary": False}
@@ -62,11 +62,7 @@ def decode(content: bytes | OSError, kind: str) -> pa.Table:
     Raises:
         RecordError: it is no record of this kind, is broken, or was written by a newer harness.
     """
-    if isinstance(content, OSError):
-        raise RecordError(f"cannot be read: {content.strerror}") from content
-    sealed = _find_digest(content)
-    if sealed is not None and not is_sealed(content, sealed):
-        raise RecordError("is damaged: its digest is not that of its bytes")
+    content, has_digest = check_seal(content)
     try:
         # No threads: the files are small, and a thread of arrow's that lets go of Python's bytes while the
         # interpreter exits aborts the process.
@@ -76,9 +72,23 @@ def decode(content: bytes | OSError, kind: str) -> pa.Table:
     except (OSError, pa.ArrowException, ValueError) as error:  # OSError: of arrow, about its bytes
         raise RecordError(f"cannot be read: {printable(error)}") from error
     version = check_marks(table.schema, kind)
-    if version >= _FIRST_VERSION_WITH_DIGEST and sealed is None:
+    if version >= _FIRST_VERSION_WITH_DIGEST and not has_digest:
         raise RecordError("is damaged: it has no digest")
     return to_present(table, kind, version)
+
+
+def check_seal(content: bytes | OSError) -> tuple[bytes, bool]:
+    """The content of a file, and whether it has a digest, as all have but the earliest.
+
+    Raises:
+        RecordError: it could not be read, or has another digest than its bytes.
+    """
+    if isinstance(content, OSError):
+        raise RecordError(f"cannot be read: {content.strerror}") from content
+    sealed = _find_digest(content)
+    if sealed is not None and not is_sealed(content, sealed):
+        raise RecordError("is damaged: its digest is not that of its bytes")
+    return content, sealed is not None
 
 
 def check_marks(schema: pa.Schema, kind: str) -> int:

@@ -187,7 +187,10 @@ class Store:
             RecordError: its file is broken.
         """
         path = self.root / kind / f"{run_id}.parquet"
-        return read_named(path, kind) if storage.exists(path) else self._find_in(self.root, kind, run_id)
+        if storage.exists(path):
+            return read_named(path, kind)
+        packs = (pack for pack in list_packs(self.root, kind) if run_id in pack.names())
+        return next((pack.read_some([run_id]) for pack in packs), None)
 
     def _find_in(self, home: Path, kind: str, name: str) -> pa.Table | None:
         path = home / kind / f"{name}.parquet"

@@ -1,7 +1,5 @@
 """Small files brought together: what is read stays the same, whatever happens on the way."""
 
-import os
-
 import pyarrow as pa
 import pytest
 
@@ -169,9 +167,10 @@ def test_a_broken_pack_is_named_wherever_it_is_read(store, write, tmp_path, kind
     pack.unlink()
     pack.write_bytes(damage or content)
     assert pack in {file.path for file in store.check()[1]}
-    found, broken = store.read(kind)
-    assert [file.path for file in broken] == [pack]
-    assert len(found) == 0
+    for wanted in (None, RUNS[:2]):
+        found, broken = store.read(kind, wanted)
+        assert [file.path for file in broken] == [pack]
+        assert len(found) == 0
     merger = merge(Store(tmp_path / "other"), store)
     assert merger.broken
 
@@ -203,5 +202,5 @@ def test_the_index_is_of_single_files(store, write, monkeypatch):
 def test_other_kinds_stay(store, make_row):
     store.write("audits", make_row("audits", "audit"))
     assert compact(store).num_files == 0
-    assert os.listdir(store.root) == ["audits"]
+    assert [path.name for path in store.root.iterdir()] == ["audits"]
     assert isinstance(store.read("audits")[0], pa.Table)
