@@ -104,7 +104,7 @@ def capture(device: torch.device, *, num_threads: int, allocator: str) -> Enviro
     elif device.type == "mps":
         memory = torch.mps.recommended_max_memory()
     cudnn = torch.backends.cudnn.version() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
-    commit, dirty = _git_state()
+    commit, dirty = git_state(Path(__file__).parent)
     return Environment(
         device=device.type,
         device_name=name,
@@ -120,7 +120,7 @@ def capture(device: torch.device, *, num_threads: int, allocator: str) -> Enviro
         operating_system=platform.platform(),
         python=platform.python_version(),
         torch=torch.__version__,
-        libraries=json.dumps(_library_versions()),
+        libraries=library_versions(),
         commit=commit,
         dirty=dirty,
         code_sha256=code_sha256(),
@@ -202,14 +202,16 @@ def _cpuinfo() -> list[str]:
         return []
 
 
-def _library_versions() -> dict[str, str]:
+@functools.cache
+def library_versions() -> str:
+    """Versions of the installed libraries that a run computes with, as a JSON object."""
     versions = {}
     for name in _LIBRARIES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return versions
+    return json.dumps(versions)
 
 
 def _nvidia_driver() -> str | None:
@@ -222,16 +224,15 @@ def _nvidia_driver() -> str | None:
 
 
 @functools.cache
-def _git_state() -> tuple[str | None, bool | None]:
-    """Commit of the checkout the harness runs from, and whether its code differs from it."""
-    folder = Path(__file__).parent
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """Commit of the checkout that a folder is part of, and whether what is in the folder differs from it; None if it is of none."""
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(folder), *words]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
 
     try:
-        if git("ls-files", "--", Path(__file__).name) == "":
+        if git("ls-files", "--", ".") == "":
             return None, None  # installed into somebody else's checkout
         return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", "."))
     except (OSError, subprocess.SubprocessError):

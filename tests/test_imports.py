@@ -57,6 +57,7 @@ WITHOUT_TORCH = (
     "charts",
     "report",
     "data",
+    "bundling",
 )
 
 MODULES = {

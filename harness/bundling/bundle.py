@@ -14,7 +14,6 @@ import hashlib
 import json
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from harness.atomic import storing
 from harness.bundling import unbundle, wheels
 from harness.bundling.unbundle import FORMAT, MANIFEST, File, Manifest, Piece
 from harness.bundling.wheels import Target
+from harness.environment import git_state
 from harness.errors import BundleError, UsageError, printable
 
 __all__ = ["Content", "make_bundle", "pack", "parse_size", "upstream_contents", "wheel_contents"]
@@ -127,7 +127,7 @@ def make_bundle(
     provided = () if with_torch else wheels.provided(tree)
     leave_out = [each.name for each in provided]
     needed = wheels.requirements(tree, target, extras=extras, leave_out=leave_out) if provided else everything
-    commit, modified = _git_state(tree)
+    commit, modified = git_state(tree)
     with _beside(folder, "wheels") as downloads:
         say(f"getting {len(needed)} wheels for Python {target.python} on {target.platform}")
         wheels.download(needed, tree, target, downloads)
@@ -291,16 +291,3 @@ def _with_files(description: Manifest, files: Iterable[File]) -> Manifest:
 
 def _to_json(manifest: Manifest) -> bytes:
     return (json.dumps(asdict(manifest), indent=1) + "\n").encode()
-
-
-def _git_state(tree: Path) -> tuple[str | None, bool | None]:
-    """Commit of a checkout, and whether what is tracked, or could be, differs from it."""
-
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(tree), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
-
-    try:
-        return git("rev-parse", "HEAD"), bool(git("status", "--porcelain", "--", "."))
-    except (OSError, subprocess.SubprocessError):
-        return None, None

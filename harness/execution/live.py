@@ -20,6 +20,8 @@ from harness.records.live import Live, LiveEpoch, LiveRun, LiveSweep
 __all__ = ["tell_live"]
 
 SECONDS_BETWEEN_WRITES = 1.0
+SECONDS_BETWEEN_OBJECTS = 15.0
+"""To an object store, where each takes time, and may cost money."""
 
 
 @contextmanager
@@ -44,6 +46,7 @@ class _Teller:
         self._experiment, self._host = experiment, socket.gethostname()
         self._sweep_id, self._started_at = secrets.token_hex(8), datetime.now(UTC)
         self._runs: dict[str, LiveRun] = {}
+        self._seconds_between = SECONDS_BETWEEN_WRITES if live.is_here else SECONDS_BETWEEN_OBJECTS
         self._told: dict[str, float] = {}
         """When a run, or the sweep, was last written."""
 
@@ -53,7 +56,7 @@ class _Teller:
                 self._hear_end(job.run_id, event)
             else:
                 self._hear_progress(job, event)
-            if self._is_due(self._sweep_id) or isinstance(event, Started | Ended):
+            if self._is_due(self._sweep_id):
                 self._tell_sweep()
 
     def end(self) -> None:
@@ -85,7 +88,11 @@ class _Teller:
         else:
             return
         self._runs[job.run_id] = run
-        if self._is_due(job.run_id) or isinstance(event, Started | EpochEnded):
+        if (
+            self._is_due(job.run_id)
+            or isinstance(event, Started)
+            or (self._live.is_here and isinstance(event, EpochEnded))
+        ):
             self._told[job.run_id] = monotonic()
             self._live.tell_run(run)
 
@@ -131,7 +138,7 @@ class _Teller:
         )
 
     def _is_due(self, name: str) -> bool:
-        return monotonic() - self._told.get(name, float("-inf")) >= SECONDS_BETWEEN_WRITES
+        return monotonic() - self._told.get(name, float("-inf")) >= self._seconds_between
 
 
 def _epoch(row: dict[str, Any]) -> LiveEpoch:

@@ -82,7 +82,8 @@ def is_held(checkpoint: Path) -> bool:
 @contextmanager
 def _file_lock(checkpoint: Path) -> Iterator[Lock | None]:
     path = checkpoint.with_suffix(".lock")
-    lock = FileLock(path)
+    # where a file system has no locks, that is said: a file in place of one would outlive its process
+    lock = FileLock(path, fallback_to_soft=False)
     with storing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(Timeout):

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
-from typing import Literal
+from typing import Any, Literal
+
+import pyarrow as pa
 
 from harness import storage
 from harness.config import Experiment, Precision, RunSpec, load_recipe
@@ -149,6 +152,8 @@ def run_id(spec: RunSpec, environment: Environment) -> str:
 
 
 _MAX_NAME = 150
+_LOOKED_AT = ["run_id", "status", "reason", "test_accuracy"]
+"""Of the records of runs that may be among those asked for."""
 
 
 def plan_runs(
@@ -162,11 +167,14 @@ def plan_runs(
         store: what has been run.
         runs_at_once: in turn in one process.
     """
-    rates = _recorded_rates(store, environment, runs_at_once)
+    recorded, broken = store.read("runs")
+    rates = _rates(recorded, environment, runs_at_once)
+    here = store.names_here("runs") - {file.path.stem for file in broken}
+    ours = {row["run_id"]: row for row in recorded.select(_LOOKED_AT).to_pylist() if row["run_id"] in here}
     planned = []
     for spec in specs:
         name = run_id(spec, environment)
-        state, note, done = _look_up(name, store)
+        state, note, done = _look_up(ours.get(name), store.checkpoint(name))
         interrupted = None
         if state in {"new", "failed"}:
             place = environment.deciding(find(spec.model).origin)
@@ -196,10 +204,8 @@ def makespan(seconds: Sequence[float], num_workers: int) -> float:
     return max(free)
 
 
-def _look_up(name: str, store: Store) -> tuple[State, str, int]:
+def _look_up(row: Mapping[str, Any] | None, checkpoint: Path) -> tuple[State, str, int]:
     """State, what to say of it, and iterations done."""
-    checkpoint = store.checkpoint(name)
-    row = store.local_run(name)
     if row is not None and row["status"] == "completed":
         return "completed", f"already recorded: {row['test_accuracy']:.2%} test accuracy", 0
     if row is not None and row["status"] == "diverged":
@@ -218,12 +224,12 @@ def _look_up(name: str, store: Store) -> tuple[State, str, int]:
 Rates = dict[tuple[str, str], float]
 
 
-def _recorded_rates(store: Store, environment: Environment, runs_at_once: int) -> Rates:
+def _rates(recorded: pa.Table, environment: Environment, runs_at_once: int) -> Rates:
     """(model, precision) -> median images per second of runs on such a device, as many threads, as many at once."""
     columns = ["model", "precision", "device_name", "threads", "runs_at_once", "images_per_second"]
     place = (environment.device_name, environment.threads, runs_at_once)
     samples: dict[tuple[str, str], list[float]] = {}
-    for row in store.read("runs")[0].select(columns).to_pylist():
+    for row in recorded.select(columns).to_pylist():
         here = (row["device_name"], row["threads"], row["runs_at_once"] or 1)
         if here == place and row["images_per_second"]:
             samples.setdefault((row["model"], row["precision"]), []).append(row["images_per_second"])

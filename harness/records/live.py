@@ -123,6 +123,11 @@ class Live:
         self._root = root
         self._runs, self._sweeps = root / ".live" / "runs", root / ".live" / "sweeps"
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the folder is one of this machine, where telling costs nothing."""
+        return not storage.is_remote(self._root)
+
     def runs(self) -> list[LiveRun]:
         """Those that are not recorded yet, in the order of their ids; what is broken or forgotten is passed over."""
         return [

@@ -270,6 +270,14 @@ class Store:
         """Of the records of a kind, ours and the published ones."""
         return {record.name for record in self.records(kind)}
 
+    def names_here(self, kind: str) -> set[str]:
+        """Of the records of a kind that are recorded here, not as published; of broken files too."""
+        names = {file.path.stem for file in storage.listing(self.root / kind, ".parquet")}
+        for pack in list_packs(self.root, kind):
+            with suppress(RecordError):
+                names.update(pack.names())
+        return names
+
     def files(self, kind: str) -> Iterator[Path]:
         """Where records of a kind lie that have a file of their own, ours first; what is broken among them."""
         for home in (self.root, self.root / "published"):
