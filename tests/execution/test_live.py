@@ -58,10 +58,12 @@ def test_iterations_are_told_once_a_second(clock, live, tell):
 def test_what_has_ended_is_no_longer_told(clock, live, tell):
     for number in (0, 1):
         tell(number, Started(0, 10))
+    clock(1.0)
     tell(0, Ended("completed", test_accuracy=0.5))
     assert [run.run_id for run in live.runs()] == ["r1"]
     [sweep] = live.sweeps()
     assert (sweep.num_running, sweep.num_completed, sweep.num_failed) == (1, 1, 0)
+    clock(2.0)
     tell(1, Ended("diverged", "a loss was not finite"))
     assert live.runs() == []
     assert live.sweeps()[0].num_failed == 1
