@@ -7,6 +7,8 @@ from pathlib import Path
 import streamlit as st
 from parts.filters import choose_store
 
+from harness.errors import StorageError
+
 PAGES = [
     ("verdicts.py", "Did it reproduce?", ":material/fact_check:"),
     ("accuracy.py", "Accuracy", ":material/show_chart:"),
@@ -30,4 +32,7 @@ if st.context.theme.type == "dark":
     # what is chosen of several stands in white on the primary colour, which is pale there
     st.html("<style>[data-tag], [data-tag] * { color: #06121f !important }</style>")
 choose_store()
-chosen.run()
+try:
+    chosen.run()
+except StorageError as error:  # of a store that cannot be reached
+    st.error(str(error))

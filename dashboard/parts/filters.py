@@ -9,6 +9,7 @@ from typing import TypeVar
 import streamlit as st
 
 from harness.analysis.groups import RunGroup, follows_paper
+from harness.storage import is_remote
 from parts.stores import Shelf, open_shelf, stores_given, tell_broken
 
 __all__ = [
@@ -70,11 +71,13 @@ def chosen_root() -> Path:
 
 def chosen_shelf() -> Shelf:
     """What the store holds that is shown; says on the page what in it is broken, and what to run if it is empty."""
-    shelf = open_shelf(chosen_root())
+    root = chosen_root()
+    shelf = open_shelf(root)
     tell_broken(shelf.broken)
     if not shelf.runs:
         st.info("No runs are recorded here yet. This records some:")
-        st.code("nox -s reproduce -- smoke", language=None)
+        there = f" --results {root}" if is_remote(root) else ""
+        st.code(f"nox -s reproduce -- smoke{there}", language=None)
         st.stop()
     return shelf
 
