@@ -56,10 +56,13 @@ def execute_here(jobs, environment, *, num_workers, observer):
     assert num_workers == 1
     ours, theirs = multiprocessing.Pipe()
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    variables = dict(os.environ)
     try:
-        work(jobs, theirs, {})
+        work(jobs, theirs, variables)
     finally:
         theirs.close()
+        os.environ.clear()
+        os.environ.update(variables)
         for number, handler in handlers.items():
             signal.signal(number, handler)
     execution = Execution({}, None)
