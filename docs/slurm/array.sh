@@ -35,8 +35,8 @@ trap near_the_limit USR1
 trap 'interrupted=yes' TERM # of scancel, which every process hears: not to be passed on, nor a reason to requeue
 
 harness reproduce "$experiment" --results "$results" "${place[@]}" "$@" &
-harness=$! interrupted=yes
-while [[ $interrupted ]]; do
+harness=$! interrupted=yes code=0
+while [[ $interrupted || $code -lt 0 ]]; do # -1: what some bash says if the harness ends at the same moment
     interrupted=''
     wait "$harness" # a signal ends the wait, not the harness
     code=$?

@@ -63,8 +63,8 @@ trap 'interrupted=yes' TERM # of scancel, which every process hears: not to be p
 
 harness reproduce "$experiment" --results "$results" --executor ray --address "$address" \
     --device "${device:-cpu}" --threads 1 "$@" &
-harness=$! interrupted=yes
-while [[ $interrupted ]]; do
+harness=$! interrupted=yes code=0
+while [[ $interrupted || $code -lt 0 ]]; do # -1: what some bash says if the harness ends at the same moment
     interrupted=''
     wait "$harness" # a signal ends the wait, not the harness
     code=$?
