@@ -42,7 +42,7 @@ def encode(kind: str, tables: Sequence[pa.Table]) -> bytes:
     """A file of records of the present schema, each table a row group.
 
     Raises:
-        RecordError: they hold what nobody can have measured.
+        RecordError: they do not fit the schema, or hold what nobody can have measured.
     """
     buffer = pa.BufferOutputStream()
     options = {"compression": "zstd", "write_page_checksum": True, **_WRITE_OPTIONS[kind]}
@@ -50,7 +50,8 @@ def encode(kind: str, tables: Sequence[pa.Table]) -> bytes:
     with pq.ParquetWriter(buffer, schema, **options) as writer:
         for table in tables:
             check_values(table)
-            writer.write_table(table.replace_schema_metadata(schema.metadata))
+            whole = table if table.schema.equals(KINDS[kind]) else conform(kind, table)
+            writer.write_table(whole.replace_schema_metadata(schema.metadata))
         writer.add_key_value_metadata({_DIGEST_KEY: NO_DIGEST})
     content = buffer.getvalue().to_pybytes()
     return seal(content, _find_digest(content))

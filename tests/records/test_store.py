@@ -507,3 +507,10 @@ def test_a_version_that_is_none_is_named_in_a_line(store, write_kind, version):
     assert "schema version" in broken.reason
     assert broken.reason.isprintable()
     assert len(broken.reason) < 300
+
+
+def test_a_table_that_could_have_gaps_and_has_none_is_written(store, make_predictions):
+    table = make_predictions("run-1")
+    assert table.schema.field("run_id").nullable
+    store.write_table("predictions", "run-1", table)
+    assert store.read("predictions")[0].column("run_id").to_pylist() == ["run-1"] * 3
