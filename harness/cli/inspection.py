@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.options import DEFAULT_RESULTS, Json, Results, Upstream
-from harness.errors import RecordError, UnknownNameError, printable
+from harness.errors import RecordError, UnknownNameError, UsageError, printable
+
+if TYPE_CHECKING:
+    from harness.analysis.inventory import Defaults
 
 __all__ = ["data_app", "models_app", "results_app"]
 
@@ -185,6 +188,62 @@ def results_list(
         show[kind](rows)
     else:
         say(f"No {kind} are recorded in {results}/; record some with: harness {_COMMANDS[kind]}")
+
+
+@results_app.command("summary")
+def results_summary(
+    *,
+    results: Results = DEFAULT_RESULTS,
+    markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what is recorded, those that the project published included: which command on which machine made what, and when."""
+    from harness.console import print_json, say, stdout
+    from harness.records import Store
+    from harness.report.inventory import inventory_row, inventory_table, read_inventory
+    from harness.report.rendering import markdown_table
+    from harness.tables import print_inventory
+
+    if markdown and as_json:
+        raise UsageError("--markdown and --json are two forms of one answer; leave one of them out")
+    inventory = read_inventory(Store(results), _defaults())
+    for file in inventory.broken:
+        say(f"passed over {file.path}: {file.reason}")
+    for kind, names in inventory.strays.items():
+        say(f"passed over {kind} of {len(names):,} records that are not there: {printable(', '.join(names))}")
+    if as_json:
+        print_json(summary=[inventory_row(batch) for batch in inventory.batches])
+    elif not inventory.batches:
+        say(f"Nothing is recorded in {results}/; record some runs with: harness {_COMMANDS['runs']}")
+    elif markdown:
+        stdout.file.write("\n".join(markdown_table(inventory_table(inventory.batches))) + "\n")
+    else:
+        print_inventory(inventory_table(inventory.batches))
+
+
+def _defaults() -> Defaults:
+    """What commands do where they are told nothing."""
+    import inspect
+    import tomllib
+    from importlib import resources
+
+    from harness.analysis.inventory import Defaults
+    from harness.cli import profiling
+    from harness.models import models
+
+    def batch_sizes(num_models: int, device: str) -> tuple[int, ...]:
+        if num_models < profiling.MANY_MODELS:
+            return profiling.ALL_BATCH_SIZES
+        return profiling.FEW_BATCH_SIZES_CPU if device == "cpu" else profiling.FEW_BATCH_SIZES
+
+    # the package harness.audit imports torch
+    text = resources.files("harness").joinpath("audit", "checkpoints.toml").read_text(encoding="utf-8")
+    return Defaults(
+        models=list(models()),
+        checkpoints=[checkpoint["model"] for checkpoint in tomllib.loads(text)["checkpoints"]],
+        rounds=inspect.signature(profiling.profile).parameters["rounds"].default,
+        batch_sizes=batch_sizes,
+    )
 
 
 @results_app.command("import-benchmarks")

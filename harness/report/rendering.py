@@ -9,10 +9,12 @@ import jinja2
 
 from harness.charts import DARK, LIGHT
 from harness.charts.verdicts import VERDICT_COLORS
+from harness.errors import printable
 from harness.report.document import Badge, Cell, Code, Report, Table
 
-__all__ = ["to_html", "to_markdown"]
+__all__ = ["markdown_cell", "markdown_table", "to_html", "to_markdown"]
 
+_LONGEST = 100_000
 _SPECIAL = re.compile(r"([\\`*_~&<>|\[\]])")
 
 
@@ -50,36 +52,37 @@ def to_markdown(report: Report) -> str:
     lines = [
         f"# {report.title}",
         "",
-        f"{report.made_at:%Y-%m-%d %H:%M} UTC, by {_markdown(Code(report.command))}",
+        f"{report.made_at:%Y-%m-%d %H:%M} UTC, by {markdown_cell(Code(report.command))}",
         "",
     ]
-    lines += [f"- {_markdown(text)}" for text in report.headlines]
+    lines += [f"- {markdown_cell(text)}" for text in report.headlines]
     for section in report.sections:
-        lines += ["", f"## {_markdown(section.title)}"]
+        lines += ["", f"## {markdown_cell(section.title)}"]
         for text in section.paragraphs:
-            lines += ["", _markdown(text)]
+            lines += ["", markdown_cell(text)]
         for table in section.tables:
-            lines += ["", *_markdown_table(table)]
+            lines += ["", *markdown_table(table)]
         if section.notes:
-            lines += ["", *(f"- {_markdown(note)}" for note in section.notes)]
+            lines += ["", *(f"- {markdown_cell(note)}" for note in section.notes)]
     return "\n".join(lines) + "\n"
 
 
-def _markdown_table(table: Table) -> list[str]:
-    lines = [f"**{_markdown(table.title)}**", ""] if table.title else []
-    lines.append(_markdown_row(table.columns))
+def markdown_table(table: Table) -> list[str]:
+    """Lines of a table."""
+    lines = [f"**{markdown_cell(table.title)}**", ""] if table.title else []
+    lines.append(_row_of_markdown(table.columns))
     lines.append("|" + "|".join("---:" if name in table.numeric else "---" for name in table.columns) + "|")
-    return lines + [_markdown_row(row) for row in table.rows]
+    return lines + [_row_of_markdown(row) for row in table.rows]
 
 
-def _markdown_row(cells: object) -> str:
+def _row_of_markdown(cells: object) -> str:
     assert isinstance(cells, list | tuple)
-    return f"| {' | '.join(map(_markdown, cells))} |"
+    return f"| {' | '.join(map(markdown_cell, cells))} |"
 
 
-def _markdown(cell: Cell) -> str:
-    """A cell on one line in which no text of others is markup."""
-    text = " ".join(_text(cell).split())
+def markdown_cell(cell: Cell) -> str:
+    """A cell, or a sentence, on one line in which no text of others is markup, or does anything to a terminal."""
+    text = printable(" ".join(_text(cell).split()), _LONGEST)
     if isinstance(cell, Code) and not set(text) & set("`|"):
         return f"`{text}`"
     escaped = _SPECIAL.sub(r"\\\1", text)

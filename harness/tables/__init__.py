@@ -5,6 +5,7 @@ from harness.tables.records import (
     print_audits,
     print_benchmarks,
     print_identities,
+    print_inventory,
     print_runs,
     print_verifications,
 )
@@ -16,6 +17,7 @@ __all__ = [
     "print_changes",
     "print_comparisons",
     "print_identities",
+    "print_inventory",
     "print_model_comparisons",
     "print_operators",
     "print_profiles",

@@ -11,8 +11,16 @@ from rich.text import Text
 
 from harness.console import new_table, stdout
 from harness.formats import seconds_for_people
+from harness.report.document import Table
 
-__all__ = ["print_audits", "print_benchmarks", "print_identities", "print_runs", "print_verifications"]
+__all__ = [
+    "print_audits",
+    "print_benchmarks",
+    "print_identities",
+    "print_inventory",
+    "print_runs",
+    "print_verifications",
+]
 
 
 def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
@@ -29,6 +37,14 @@ def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
             run["device_name"],
             f"{run['finished_at']:%Y-%m-%d %H:%M}",
         )
+    stdout.print(table)
+
+
+def print_inventory(inventory: Table) -> None:
+    """Table of what is in a store."""
+    table = new_table(*inventory.columns)
+    for row in inventory.rows:
+        table.add_row(*(cell if isinstance(cell, str) else cell.text for cell in row))
     stdout.print(table)
 
 

@@ -35,6 +35,9 @@ def harness_without_torch(*arguments: object) -> subprocess.CompletedProcess[str
         (("compare", "resnet20", "plain20"), "resnet20 minus plain20: test accuracy in percentage points"),
         (("results", "list"), "resnet20"),
         (("results", "check"), " files are sound, 0 are not"),
+        (("results", "summary"), "harness reproduce"),
+        (("results", "summary", "--markdown"), "`harness reproduce"),
+        (("results", "summary", "--json"), '"command": "harness reproduce'),
     ],
 )
 def test_command_works_on_the_published_records(arguments: tuple[str, ...], shown: str) -> None:
