@@ -13,6 +13,7 @@
     ├── CheckpointError               a checkpoint does not belong to the run, or is broken
     ├── CompanyError                  a run cannot be trained beside others in one process; it is trained alone
     ├── BundleError                   a bundle for a machine without network cannot be made, or is not whole
+    ├── PictureError                  a picture cannot be drawn: Chromium or what drives it is not there
     └── InterruptedRunError           exit code 130: a run was told to stop, and left a checkpoint
 
 Messages name what is wrong, the value found, and the remedy. What others wrote, a path or a value of a file, stands
@@ -34,6 +35,7 @@ __all__ = [
     "HarnessError",
     "InterruptedRunError",
     "ModelError",
+    "PictureError",
     "RecordError",
     "SourceError",
     "StorageError",
@@ -126,6 +128,10 @@ class CompanyError(HarnessError):
 
 class BundleError(HarnessError):
     """A bundle for a machine without network cannot be made, is not whole, or is not for this machine."""
+
+
+class PictureError(HarnessError):
+    """A picture cannot be drawn."""
 
 
 class InterruptedRunError(HarnessError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 __all__ = [
     "ABSENT",
     "duration",
     "duration_range",
     "interval",
+    "listed",
     "p_value",
     "percent",
     "points",
@@ -77,3 +80,8 @@ def p_value(p: float | None) -> str:
     if p is None:
         return ABSENT
     return f"< {_SMALLEST_P}" if p < _SMALLEST_P else f"{p:.3f}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from harness.config import (
@@ -21,7 +22,7 @@ from harness.config import (
     load_recipe,
 )
 from harness.models import upstream
-from harness.records import KINDS, LiveEpoch, LiveRun, LiveSweep
+from harness.records import KINDS, LiveEpoch, LiveRun, LiveSweep, Store
 
 
 def pytest_addoption(parser):
@@ -449,3 +450,67 @@ def make_card():
         }
 
     return make
+
+
+_FILLINGS = {pa.string(): "text", pa.int64(): 7, pa.float64(): 0.5, pa.bool_(): False}
+
+
+def _filling(kind):
+    if pa.types.is_timestamp(kind):
+        return datetime(2026, 1, 2, tzinfo=UTC)
+    return [] if pa.types.is_list(kind) else _FILLINGS[kind]
+
+
+@pytest.fixture
+def fill():
+    """A function from a kind and some columns to a whole row: null where it may be, else some value."""
+
+    def make(kind, columns=(), **changes):
+        given = {**dict(columns), **changes}
+        row = {field.name: None if field.nullable else _filling(field.type) for field in KINDS[kind]}
+        assert set(given) <= set(row)
+        return row | {name: value for name, value in given.items() if value is not None}
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def record(store, fill):
+    """A function that records runs, each with epochs of these test errors, and which images are right."""
+
+    def write(runs, errors=(0.5, 0.2), right=None):
+        for number, run in enumerate(runs):
+            epochs = [
+                fill(
+                    "epochs",
+                    run_id=run["run_id"],
+                    epoch=epoch,
+                    iteration=10 * (epoch + 1),
+                    test_error=error,
+                    train_error=error + 0.1,
+                )
+                for epoch, error in enumerate(errors)
+            ]
+            predictions = None if right is None else _predictions(run["run_id"], right[number])
+            store.write_run(fill("runs", run), epochs, predictions)
+        return runs
+
+    return write
+
+
+def _predictions(run_id, right):
+    """Of images of class 0, answered as 0 where right, else as 1."""
+    logits = [[1.0 if correct else 0.0, 0.5, *[0.0] * 8] for correct in right]
+    return pa.table(
+        {
+            "run_id": [run_id] * len(right),
+            "image": pa.array(range(len(right)), pa.int32()),
+            "label": pa.array([0] * len(right), pa.uint8()),
+            "logits": pa.array(logits, pa.list_(pa.float32(), 10)),
+        }
+    )

@@ -26,6 +26,7 @@ LAYERS = (
     "formats",
     "charts",
     "report",
+    "findings",
     "data",
     "models",
     "training",
@@ -56,6 +57,7 @@ WITHOUT_TORCH = (
     "analysis",
     "charts",
     "report",
+    "findings",
     "data",
     "bundling",
 )

@@ -7,6 +7,8 @@ from harness.charts.depth import depth_figure, responses_figure
 from harness.charts.live import live_figure
 from harness.charts.networks import relations_figure
 from harness.charts.profiles import operators_figure, roofline_figure, scaling_figure
+from harness.charts.sizes import SizedNetwork, sizes_figure
+from harness.charts.speed import Pace, speed_figure
 from harness.charts.style import DARK, LIGHT, Chart, Theme, color_of, paint
 from harness.charts.verdicts import optimism_figure, verdict_figure
 
@@ -14,6 +16,8 @@ __all__ = [
     "DARK",
     "LIGHT",
     "Chart",
+    "Pace",
+    "SizedNetwork",
     "Theme",
     "class_figure",
     "color_of",
@@ -30,5 +34,7 @@ __all__ = [
     "roofline_figure",
     "scaling_figure",
     "seeds_figure",
+    "sizes_figure",
+    "speed_figure",
     "verdict_figure",
 ]

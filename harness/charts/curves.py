@@ -156,8 +156,9 @@ def seeds_figure(groups: Sequence[RunGroup]) -> Chart:
     """Test error of every run after the last iteration, by model; the mean is a line.
 
     Args:
-        groups: of one setting.
+        groups: of settings that differ in length at most; then each is named with its own.
     """
+    lengths = len({group.iterations for group in groups})
     figure = new_figure(
         x="test error, per cent",
         y="",
@@ -170,6 +171,8 @@ def seeds_figure(groups: Sequence[RunGroup]) -> Chart:
         if not errors:
             continue
         name, color = label(group.model), color_of(group.model)
+        if lengths > 1:
+            name += f"<br>{group.iterations:,} iterations"
         figure.add_scatter(
             x=errors,
             y=[name] * len(errors),

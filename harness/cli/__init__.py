@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import bundling, evidence, profiling, training, verdicts
+from harness.cli import bundling, evidence, findings, profiling, training, verdicts
 from harness.cli.inspection import data_app, models_app, results_app
 from harness.errors import HarnessError
 
@@ -37,6 +37,7 @@ app.command()(profiling.profile)
 app.command()(verdicts.verdicts)
 app.command()(verdicts.compare)
 app.command()(verdicts.report)
+app.command()(findings.findings)
 app.command()(bundling.bundle)
 app.command()(bundling.unbundle)
 app.add_typer(data_app, name="data")

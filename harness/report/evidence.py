@@ -36,6 +36,7 @@ class Evidence:
     audits: Sequence[_Row]
     profiles: Sequence[_Row]
     verifications: Sequence[_Row]
+    benchmarks: Sequence[_Row]
     broken: Sequence[BrokenFile]
     """Files that were passed over."""
 
@@ -95,5 +96,6 @@ def gather(store: Store) -> Evidence:
         audits=rows("audits"),
         profiles=rows("profiles"),
         verifications=rows("verifications"),
+        benchmarks=rows("benchmarks"),
         broken=broken,
     )

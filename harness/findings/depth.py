@@ -1,0 +1,160 @@
+"""Findings on depth: what shortcuts are worth."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from typing import Final
+
+from harness.analysis.depth import DepthGap, LayerProfile, depth_gaps, depth_points, layer_profiles
+from harness.analysis.estimates import Estimate, estimate
+from harness.charts import Chart, depth_figure, seeds_figure
+from harness.claims import claims
+from harness.findings.comparisons import Tested, certainty, gain, joined, paired_runs, tested
+from harness.findings.finding import Answer, Question, Statement, names_of
+from harness.findings.words import counted
+from harness.formats import listed, percent, points
+from harness.report import Evidence
+from harness.report import accuracy as sections
+from harness.report.layout import captioned
+
+__all__ = ["QUESTIONS"]
+
+_OF_LAST: Final = ("last", "mean-of-5-runs")
+
+
+def _depth(evidence: Evidence) -> Answer | None:
+    gaps = depth_gaps(depth_points(evidence.groups, evidence.networks))
+    if not gaps:
+        return None
+    rows = list(zip(gaps, tested([gap.difference for gap in gaps]), strict=True))
+    leading = [
+        max((row for row in rows if row[0].depth == depth), key=_weight_of_gap)
+        for depth in sorted({gap.depth for gap in gaps})
+    ]
+    section = sections.depth(evidence)
+    assert section is not None, "there are gaps"
+    responses = _responses(evidence)
+    return Answer(
+        summary=joined([_of_gap(*row) for row in leading]),
+        details=[
+            *(_of_gap(*row) for row in rows if row not in leading),
+            *(_of_responses(plain, residual) for plain, residual in responses),
+        ],
+        tables=section.tables,
+        chart=_chart_of_depth(evidence, [gap for gap, _ in leading]),
+        caveat="Gains of short runs are no estimate of those of networks that are trained to the end.",
+    )
+
+
+def _weight_of_gap(row: tuple[DepthGap, Tested]) -> tuple[int, int]:
+    """The most seeds, then the longest."""
+    paired = row[1].paired
+    return paired.difference.n, paired.first.iterations
+
+
+def _of_gap(gap: DepthGap, its: Tested) -> Statement:
+    residual, plain = its.paired.first, its.paired.second
+    means = [
+        statistics.fmean(run["test_accuracy"] for run in group.runs if run["seed"] in its.paired.seeds)
+        for group in (residual, plain)
+    ]
+    stated = _stated_gap(gap.depth)
+    papers = (
+        ""
+        if stated is None
+        else f" The paper's own, trained to the end, differ by {points(stated)} percentage points."
+    )
+    return Statement(
+        f"At {gap.depth} layers, {residual.model} minus {plain.model}, paired by seed: {gain(its.paired.difference)} of test "
+        f"accuracy ({percent(means[0])} and {percent(means[1])} %), {its.told}. Setting: {residual.setting_name}.{papers}",
+        names_of("runs", paired_runs(its.paired)),
+    )
+
+
+def _stated_gap(depth: int) -> float | None:
+    """Error of the paper's plain network minus that of its residual one, as a fraction."""
+    stated = [_stated_error(f"{kind}{depth}") for kind in ("plain", "resnet")]
+    return None if None in stated else (stated[0] - stated[1]) / 100  # type: ignore[operator]
+
+
+def _stated_error(model: str) -> float | None:
+    """Per cent, of single runs or their mean, not of the best of several."""
+    found = [its for its in claims().values() if its.model == model and its.recipe == "paper"]
+    return next((its.test_error_percent for its in found if its.selection in _OF_LAST), None)
+
+
+_Profiles = tuple[LayerProfile, LayerProfile]
+"""Of the plain and of the residual network of one depth, in one setting."""
+
+
+def _responses(evidence: Evidence) -> list[_Profiles]:
+    """By depth."""
+    profiles = layer_profiles(evidence.groups)
+    found = [
+        (plain, residual)
+        for plain, residual in itertools.product(profiles, profiles)
+        if (plain.network, residual.network) == ("plain", "resnet")
+        and (plain.depth, plain.group.setting) == (residual.depth, residual.group.setting)
+        and len(plain.stds) == len(residual.stds)
+    ]
+    return sorted(found, key=lambda pair: pair[0].depth)
+
+
+def _of_responses(plain: LayerProfile, residual: LayerProfile) -> Statement:
+    smaller = sum(ours < theirs for ours, theirs in zip(residual.stds, plain.stds, strict=True))
+    by_seed = [_mean_responses(profile) for profile in (residual, plain)]
+    seeds = sorted(by_seed[0].keys() & by_seed[1].keys())
+    found = estimate(by_seed[0][seed] - by_seed[1][seed] for seed in seeds)
+    between = (
+        "" if found is None else f" Paired by seed, they differ by {found.mean:+.3f} ({_plainly(found)})."
+    )
+    means = [
+        f"{profile.group.model} {statistics.fmean(profile.stds):.3f} ({counted(profile.num_seeds, 'seed')})"
+        for profile in (residual, plain)
+    ]
+    runs = [run for its in (residual, plain) for run in its.group.runs if run["layer_responses"]]
+    return Statement(
+        f"Responses of layers (standard deviation after batch normalisation, mean over {len(plain.stds)} layers): {listed(means)}; "
+        f"those of the residual network are smaller in {smaller} of {len(plain.stds)} layers.{between} Setting: "
+        f"{plain.group.setting_name}.",
+        names_of("runs", runs),
+    )
+
+
+def _mean_responses(profile: LayerProfile) -> dict[int, float]:
+    """By seed, over the layers."""
+    return {
+        run["seed"]: statistics.fmean(its["std"] for its in run["layer_responses"])
+        for run in profile.group.runs
+        if run["layer_responses"]
+    }
+
+
+def _plainly(found: Estimate) -> str:
+    """Seeds and interval of what is no fraction."""
+    if found.low is None or found.high is None:
+        return certainty(found.n, None, None)
+    return f"{counted(found.n, 'seed')}, 95 % interval {found.low:+.3f} .. {found.high:+.3f}"
+
+
+def _chart_of_depth(evidence: Evidence, leading: Sequence[DepthGap]) -> Chart:
+    """Error by depth where one setting has all of them; else every seed."""
+    settings = {gap.difference.first.setting: gap.difference.first for gap in leading}
+    if len(leading) > 1 and len(settings) == 1:
+        [(setting, first)] = settings.items()
+        its = [group for group in evidence.groups if group.setting == setting]
+        return captioned(depth_figure(depth_points(its, evidence.networks)), first.setting_name)
+    groups = [group for gap in leading for group in (gap.difference.first, gap.difference.second)]
+    return captioned(seeds_figure(groups), "; ".join(first.setting_name for first in settings.values()))
+
+
+QUESTIONS: Final = (
+    Question(
+        key="depth",
+        text="What are shortcuts worth?",
+        commands=["harness reproduce quick --seeds 0-4"],
+        answer=_depth,
+    ),
+)

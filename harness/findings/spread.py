@@ -1,0 +1,243 @@
+"""Findings on what an accuracy can be trusted for: the best epoch, the precision, and other seeds."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from harness.analysis.by_image import churn
+from harness.analysis.estimates import Estimate, estimate
+from harness.analysis.groups import RunGroup, requested
+from harness.analysis.noise import NoiseSplit, noise_split
+from harness.analysis.paired import precision_differences
+from harness.analysis.summary import selection_optimism
+from harness.charts import seeds_figure
+from harness.config import Precision
+from harness.findings.comparisons import Tested, certainty, gain, paired_runs, tested
+from harness.findings.finding import Answer, Question, Statement, names_of
+from harness.formats import interval, p_value, percent, points, share
+from harness.report import Evidence
+from harness.report.document import Table
+from harness.report.layout import captioned
+from harness.report.uncertainty import noise, optimism
+
+__all__ = ["QUESTIONS"]
+
+_MAX_SETTINGS: Final = 4
+_SCHEDULES: Final[Mapping[str, str]] = {
+    "steps": "falls in steps",
+    "linear": "falls linearly to 0",
+    "cosine": "falls to 0 along half a cosine",
+}
+
+_Row = Mapping[str, Any]
+
+
+def _best_epoch(evidence: Evidence) -> Answer | None:
+    by_schedule: dict[str, list[tuple[_Row, float]]] = {}
+    num_groups = 0
+    for group in evidence.groups:
+        added = _added(group)
+        num_groups += bool(added)
+        if added:
+            by_schedule.setdefault(_schedule_of(group), []).extend(added)
+    every = [its for listed in by_schedule.values() for its in listed]
+    if not every:
+        return None
+    section = optimism(evidence)
+    assert section is not None, "there are runs that know their best epoch"
+    settings = f"{num_groups} group{'s' * (num_groups > 1)} of one model and setting each"
+    return Answer(
+        summary=Statement(
+            f"{_sum_of_added(every)} The runs are of {settings}{_repeating(every)}.",
+            _runs_of(every),
+        ),
+        details=[
+            Statement(f"Where the learning rate {schedule}: {_sum_of_added(added)}", _runs_of(added))
+            for schedule, added in by_schedule.items()
+        ],
+        tables=section.tables,
+        chart=next(iter(section.charts), None),
+        caveat="The epoch is chosen on the test set itself; of one that is chosen on held-out images this says nothing.",
+    )
+
+
+def _added(group: RunGroup) -> list[tuple[_Row, float]]:
+    """What the best epoch would have added, run by run, where that is known."""
+    alone = [(run, selection_optimism(replace(group, runs=(run,)))) for run in group.runs]
+    return [(run, its.mean) for run, its in alone if its is not None]
+
+
+def _runs_of(added: Iterable[tuple[_Row, float]]) -> tuple[str, ...]:
+    return names_of("runs", (run for run, _ in added))
+
+
+def _repeating(added: Sequence[tuple[_Row, float]]) -> str:
+    """How many of the runs are no further evidence: another device or implementation gave the same bits."""
+    digests = [run["weights_sha256"] for run, _ in added]
+    known = [digest for digest in digests if digest is not None]
+    repeated = len(known) - len(set(known))
+    return f"; {repeated} of them repeat{'s' * (repeated == 1)} the weights of another" if repeated else ""
+
+
+def _schedule_of(group: RunGroup) -> str:
+    spec = requested(group.runs[0])
+    kind = "unknown" if spec is None else spec.recipe.schedule.kind
+    return _SCHEDULES.get(kind, f"follows a schedule that is {kind}")
+
+
+def _sum_of_added(added: Sequence[tuple[_Row, float]]) -> str:
+    """How often the best epoch on the test set was not the last, and how much it added."""
+    gains = [value for _, value in added]
+    found, earlier = estimate(gains), sum(value > 0 for value in gains)
+    assert found is not None, "gains are finite"
+    runs = f"{found.n} run{'s' * (found.n != 1)}"
+    if not earlier:
+        return f"In none of {runs} was an earlier epoch better on the test set than the last; quoting the best adds nothing."
+    most = f"at most {points(found.maximum)}"
+    certain = f"95 % interval over runs {interval(found.low, found.high, signed=True)}, {most}"
+    return (
+        f"In {earlier} of {runs} an earlier epoch was better on the test set than the last; quoting the best adds "
+        f"{points(found.mean)} percentage points of test accuracy on average ({most if found.low is None else certain})."
+    )
+
+
+def _precision(evidence: Evidence) -> Answer | None:
+    found = tested(precision_differences(run for group in evidence.groups for run in group.runs))
+    of_bf16 = [its for its in found if its.paired.first.precision == Precision.BF16]
+    if not of_bf16:
+        return None
+    first = max(of_bf16, key=lambda its: (its.paired.difference.n, its.paired.first.iterations))
+    return Answer(
+        summary=_of_precision(first),
+        details=[_of_precision(its) for its in found if its is not first],
+        tables=[_table_of_precisions(evidence, found)],
+        caveat=(
+            "The cost may be another at other lengths, recipes or networks. Of speed this says nothing: runs record how fast they "
+            "were, but not what ran beside them."
+        ),
+    )
+
+
+def _of_precision(its: Tested) -> Statement:
+    group, baseline, found = its.paired.first, its.paired.second, its.paired.difference
+    spread = "" if found.sd is None else f" The standard deviation of the differences is {percent(found.sd)}."
+    return Statement(
+        f"{group.model}, {group.precision} minus {baseline.precision}, paired by seed: {gain(found)} of test accuracy, "
+        f"{its.told}.{spread} Setting: {group.setting_name}.",
+        names_of("runs", paired_runs(its.paired)),
+    )
+
+
+def _table_of_precisions(evidence: Evidence, found: Sequence[Tested]) -> Table:
+    return Table(
+        columns=(
+            *("model", "seeds", "difference", "sd", "95 % interval", "p (Holm)"),
+            *evidence.setting_columns,
+        ),
+        rows=[
+            (
+                its.paired.first.model,
+                str(its.paired.difference.n),
+                points(its.paired.difference.mean),
+                percent(its.paired.difference.sd),
+                interval(its.paired.difference.low, its.paired.difference.high, signed=True),
+                p_value(its.p),
+                *evidence.setting_cells(its.paired.first),
+            )
+            for its in found
+        ],
+        title="Test accuracy minus that of fp32, percentage points, paired by seed",
+        numeric=frozenset({"iterations", "seeds", "difference", "sd", "95 % interval", "p (Holm)"}),
+    )
+
+
+def _seeds(evidence: Evidence) -> Answer | None:
+    several = [group for group in evidence.groups if len(group.values("test_accuracy")) > 1]
+    if not several:
+        return None
+    several.sort(key=lambda group: (-len(group.values("test_accuracy")), -group.iterations))
+    statements = [_of_seeds(group, evidence) for group in several[:_MAX_SETTINGS]]
+    section = noise(evidence)
+    return Answer(
+        summary=statements[0],
+        details=statements[1:],
+        tables=() if section is None else section.tables,
+        chart=captioned(
+            seeds_figure([group for group in several if group.setting == several[0].setting]),
+            several[0].setting_name,
+        ),
+        caveat="Runs of another length, recipe or network may spread otherwise.",
+    )
+
+
+def _of_seeds(group: RunGroup, evidence: Evidence) -> Statement:
+    found = estimate(group.values("test_accuracy"))
+    assert found is not None, "the group has values"
+    predicted = [run for run in group.runs if run["run_id"] in evidence.predictions]
+    split = noise_split([evidence.predictions[run["run_id"]].correct for run in predicted])
+    first = (
+        f"{group.model} ({group.setting_name}): test accuracy has a standard deviation over seeds of {percent(found.sd)} "
+        f"percentage points{_interval_of_sd(split, found)}, from {percent(found.minimum)} to {percent(found.maximum)} %, "
+        f"mean {percent(found.mean)} % ({certainty(found.n, found.low, found.high)})."
+    )
+    sentences = [first, *_on_sampling(split, found), *_on_churn(predicted, evidence)]
+    answered = names_of("predictions", predicted) if len(sentences) > 1 else ()
+    runs = [run for run in group.runs if run["test_accuracy"] is not None]
+    return Statement(" ".join(sentences), (*names_of("runs", runs), *answered))
+
+
+def _interval_of_sd(split: NoiseSplit | None, found: Estimate) -> str:
+    """From that of the share, which is as well chi-squared; nothing where it is of other seeds."""
+    if split is None or split.n != found.n:
+        return ""
+    low, high = (split.sampling_sd / end**0.5 for end in (split.high, split.low))
+    return f" (95 % interval {interval(low, high)})"
+
+
+def _on_sampling(split: NoiseSplit | None, found: Estimate) -> list[str]:
+    if split is None:
+        return []
+    among = "" if split.n == found.n else f" over the {split.n} seeds whose predictions are recorded"
+    chance = ", above 100 % by chance" if split.sampling_share > 1 else ""
+    text = (
+        f"The sampling of this test set alone would give {percent(split.sampling_sd)}, {share(split.sampling_share)} of the "
+        f"variance{chance}{among} (95 % interval {share(split.low)} .. {share(split.high)})."
+    )
+    return [text]
+
+
+def _on_churn(runs: Sequence[_Row], evidence: Evidence) -> list[str]:
+    answers = [evidence.predictions[run["run_id"]].classes for run in runs]
+    sizes = {len(its) for its in answers}
+    if len(answers) < 2 or len(sizes) > 1:
+        return []
+    pairs = [churn(*pair) for pair in itertools.combinations(answers, 2)]
+    number, size = statistics.fmean(pairs), sizes.pop()
+    over = f"mean over {len(pairs)} pairs" if len(pairs) > 1 else "one pair"
+    return [f"Two seeds answer {number * size:,.0f} of {size:,} images differently ({over})."]
+
+
+QUESTIONS: Final = (
+    Question(
+        key="best-epoch",
+        text="What is quoting the best epoch worth?",
+        commands=["harness reproduce paper"],
+        answer=_best_epoch,
+    ),
+    Question(
+        key="precision",
+        text="What does bfloat16 cost in accuracy?",
+        commands=["harness reproduce precision"],
+        answer=_precision,
+    ),
+    Question(
+        key="seeds",
+        text="How much does another seed change?",
+        commands=["harness reproduce precision"],
+        answer=_seeds,
+    ),
+)
