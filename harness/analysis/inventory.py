@@ -9,7 +9,6 @@ records than its command asks for.
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,13 +16,10 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from harness.analysis.commands import Cell, commands_for
 from harness.config import (
-    Experiment,
-    Group,
     Precision,
     RunSpec,
-    experiment_names,
-    load_experiment,
     load_recipe,
     recipe_names,
 )
@@ -31,22 +27,14 @@ from harness.records import KINDS
 
 __all__ = [
     "Batch",
-    "Cell",
     "Defaults",
     "Machine",
     "machine_of",
-    "runs_asked",
-    "seed_ranges",
     "take_inventory",
 ]
 
 _Row = Mapping[str, Any]
 
-Cell = tuple[str, str, int, str, int]
-"""What is asked of a run: model, recipe, iterations, precision, seed."""
-
-_ONE_RUN: Final = "run"
-"""The experiment that ``harness run`` names in its records; there is no file of it."""
 _TIMES: Final[Mapping[str, Sequence[str]]] = {
     "runs": ("started_at", "finished_at"),
     "identities": ("identified_at",),
@@ -176,84 +164,7 @@ def machine_of(row: _Row) -> Machine:
     )
 
 
-def seed_ranges(seeds: Iterable[int]) -> list[str]:
-    """Seeds as the option ``--seeds`` takes them, three and more in succession as a range: ``["0", "2", "5-7"]``."""
-    ranges = []
-    for _, numbered in itertools.groupby(enumerate(sorted(set(seeds))), key=lambda pair: pair[1] - pair[0]):
-        its = [seed for _, seed in numbered]
-        ranges += [f"{its[0]}-{its[-1]}"] if len(its) > 2 else [str(seed) for seed in its]
-    return ranges
-
-
-def runs_asked(
-    experiment: Experiment,
-    *,
-    device: str,
-    models: Sequence[str] | None = None,
-    seeds: Sequence[int] | None = None,
-    precision: str | None = None,
-    iterations: int | None = None,
-) -> set[Cell]:
-    """The runs that ``harness reproduce`` makes of an experiment with these options, each once.
-
-    Args:
-        experiment: the question.
-        device: type of it, which decides whether there is tf32.
-        models: as ``--models``.
-        seeds: as ``--seeds``.
-        precision: as ``--precision``; where only the hardware decides, it is ``auto`` in what is returned.
-        iterations: as ``--iterations``; if a recipe is shorter, there are no runs.
-    """
-    listed = _models_of(experiment)
-    lengths = [_length(group, iterations) for group in experiment.groups]
-    if None in lengths:
-        return set()
-    asked: set[Cell] = set()
-    for number, (group, length) in enumerate(zip(experiment.groups, lengths, strict=True)):
-        assert length is not None
-        chosen = [model for model in group.models if models is None or model in models]
-        chosen += [model for model in models or () if number == 0 and model not in listed]
-        asked.update(
-            (model, load_recipe(group.recipe).name, length, one, seed)
-            for model in chosen
-            for seed in (group.seeds if seeds is None else seeds)
-            for one in _precisions(experiment, group, precision, device)
-        )
-    return asked
-
-
-_experiment = functools.cache(load_experiment)
-
-
-def _models_of(experiment: Experiment) -> list[str]:
-    return list(dict.fromkeys(model for group in experiment.groups for model in group.models))
-
-
-def _length(group: Group, iterations: int | None) -> int | None:
-    """Of its runs; None if the recipe is shorter."""
-    recipe = load_recipe(group.recipe)
-    length = iterations or group.iterations or recipe.num_iterations()
-    if group.epochs is not None and iterations is None:
-        length = recipe.model_copy(update={"epochs": group.epochs, "iterations": None}).num_iterations()
-    return length if length <= recipe.num_iterations() else None
-
-
-def _precisions(experiment: Experiment, group: Group, asked: str | None, device: str) -> Sequence[str]:
-    if asked is not None or group.precisions is None:
-        return [asked or experiment.precision]
-    return [name for name in group.precisions if name != "tf32" or device == "cuda"] or group.precisions
-
-
 # runs
-
-
-@dataclass(frozen=True)
-class _Command:
-    """That makes some runs."""
-
-    words: Sequence[str]
-    makes: frozenset[Cell]
-    exact: bool
 
 
 def _runs(rows: Sequence[_Row], parts: Mapping[str, frozenset[str]]) -> Iterable[Batch]:
@@ -263,7 +174,7 @@ def _runs(rows: Sequence[_Row], parts: Mapping[str, frozenset[str]]) -> Iterable
         key = row["experiment"], row["data"], machine_of(row), _is_of_today(row, recipes)
         together.setdefault(key, {}).setdefault(_cell(row), []).append(row)
     for (experiment, data, machine, of_today), by_cell in together.items():
-        for command in _commands(experiment, frozenset(by_cell), machine.device, of_today=of_today):
+        for command in commands_for(experiment, frozenset(by_cell), machine.device, of_today=of_today):
             members = sorted(
                 (row for cell in command.makes for row in by_cell[cell]),
                 key=lambda row: (row["started_at"], row["run_id"]),
@@ -311,111 +222,6 @@ def _threads(machine: Machine, num_runs: int) -> list[str]:
         return []
     by_default = max(1, machine.cores // max(1, min(num_runs, machine.cores)))
     return [] if machine.threads == by_default else ["--threads", str(machine.threads)]
-
-
-def _commands(name: str, cells: frozenset[Cell], device: str, *, of_today: bool) -> Iterable[_Command]:
-    """Few commands that make these runs between them, each run once.
-
-    Of the experiment itself if it ships with the harness; else of another that does, with everything said; else of its
-    own file, which is not known but for its name; else one run each.
-    """
-    left = set(cells)
-
-    def take(choose: Callable[[], _Command | None]) -> Iterable[_Command]:
-        while left and (command := choose()) is not None:
-            yield command
-            left.difference_update(command.makes)
-
-    if name in experiment_names():
-        yield from take(lambda: _best([name], left, device, exact=of_today))
-    if of_today:
-        yield from take(lambda: _best(experiment_names(), left, device, exact=True, in_full=True))
-    if name != _ONE_RUN:
-        yield from _of_file(name, left)
-    yield from (_Command((), frozenset([cell]), of_today) for cell in sorted(left))
-
-
-def _best(
-    names: Iterable[str], cells: Collection[Cell], device: str, *, exact: bool, in_full: bool = False
-) -> _Command | None:
-    """The command of an experiment that makes most of these runs and no other; of several, one of few options.
-
-    Args:
-        names: of experiments.
-        cells: runs that are to be made.
-        device: type of it.
-        exact: whether recipes are what they were.
-        in_full: say everything, and make more than one run.
-    """
-    candidates: list[tuple[int, int, _Command]] = []
-    for name in names:
-        experiment = _experiment(name)
-        listed = _models_of(experiment)
-        models = [*listed, *sorted({cell[0] for cell in cells} - set(listed))]
-        models = [model for model in models if _can_be_listed(model)]
-        for seeds, precision, iterations in _wishes(cells):
-            if in_full and None in {seeds, precision, iterations}:
-                continue
-            makes: dict[str, set[Cell]] = {}
-            for model in models:
-                asked = runs_asked(
-                    experiment,
-                    device=device,
-                    models=[model],
-                    seeds=seeds,
-                    precision=precision,
-                    iterations=iterations,
-                )
-                if asked and asked.issubset(cells):
-                    makes[model] = asked
-            words = {
-                "--models": ",".join(makes) if in_full or set(makes) != set(listed) else None,
-                "--seeds": None if seeds is None else ",".join(seed_ranges(seeds)),
-                "--precision": precision,
-                "--iterations": None if iterations is None else str(iterations),
-            }
-            given = [(option, value) for option, value in words.items() if value is not None]
-            made = frozenset[Cell]().union(*makes.values())
-            if len(made) > (1 if in_full else 0):
-                command = ("harness", "reproduce", name, *itertools.chain.from_iterable(given))
-                candidates.append((len(made), -len(given), _Command(command, made, exact)))
-    return max(candidates, key=lambda candidate: candidate[:2])[2] if candidates else None
-
-
-def _wishes(cells: Iterable[Cell]) -> Iterable[tuple[tuple[int, ...] | None, str | None, int | None]]:
-    """Seeds, precisions and lengths that commands may name."""
-    by_question: dict[tuple[Any, ...], set[int]] = {}
-    for *question, seed in cells:
-        by_question.setdefault(tuple(question), set()).add(seed)
-    seeds = sorted({tuple(sorted(its)) for its in by_question.values()})
-    precisions = sorted({precision for _, _, _, precision, _ in cells})
-    lengths = sorted({iterations for _, _, iterations, _, _ in cells})
-    return itertools.product([None, *seeds], [None, *precisions], [None, *lengths])
-
-
-def _of_file(name: str, left: set[Cell]) -> Iterable[_Command]:
-    """Commands for what is left, where they make more than one run; these are taken from it."""
-    by_question: dict[tuple[str, int, str], dict[str, set[int]]] = {}
-    for model, recipe, iterations, precision, seed in sorted(left):
-        if _can_be_listed(model):
-            by_question.setdefault((recipe, iterations, precision), {}).setdefault(model, set()).add(seed)
-    for (recipe, iterations, precision), by_model in by_question.items():
-        by_seeds: dict[tuple[int, ...], list[str]] = {}
-        for model, seeds in by_model.items():
-            by_seeds.setdefault(tuple(sorted(seeds)), []).append(model)
-        for its, models in by_seeds.items():
-            made = frozenset((model, recipe, iterations, precision, seed) for model in models for seed in its)
-            if len(made) > 1:
-                words = ["harness", "reproduce", f"{name}.toml", "--models", ",".join(models)]
-                words += ["--seeds", ",".join(seed_ranges(its))]
-                words += ["--precision", precision, "--iterations", str(iterations)]
-                yield _Command(words, made, exact=False)
-                left -= made
-
-
-def _can_be_listed(model: str) -> bool:
-    """Whether ``--models`` can name it among others."""
-    return bool(model) and model == model.strip() and "," not in model
 
 
 # other kinds

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC
 from typing import Any, Final
 
-from harness.analysis.inventory import Batch, Defaults, Machine, seed_ranges, take_inventory
+from harness.analysis.commands import seed_ranges
+from harness.analysis.inventory import Batch, Defaults, Machine, take_inventory
 from harness.config import recipe_names
 from harness.errors import printable
 from harness.formats import listed
