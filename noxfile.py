@@ -15,6 +15,14 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 LOCK = "requirements.lock"
 SECONDS_TO_WRITE_CHECKPOINTS = 60
+GENERATED = (
+    "README.md",
+    "results/README.md",
+    "docs/faults.md",
+    "docs/scaling.md",
+    "docs/decisions/0005-intervals-of-timings.md",
+)
+"""Documents with blocks that follow from the published records; docs/findings.md follows as a whole."""
 COMPILED = {"UV_COMPILE_BYTECODE": "1"}
 """Once, for all the processes that import it; pip does so by itself."""
 
@@ -56,7 +64,7 @@ def gpu(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """Kill, fill the disk, damage and deceive at full size, in a quarter of an hour; shows a table of what was reached."""
     install(session)
-    report = Path(session.create_tmp()).resolve() / "faults.md"
+    report = Path(session.create_tmp()).resolve() / "faults.json"
     session.run("pytest", "tests/faults", f"--faults-report={report}", *session.posargs)
 
 
@@ -67,6 +75,16 @@ def benchmarks(session: nox.Session) -> None:
     report = Path(session.create_tmp()).resolve() / "benchmarks.json"
     session.run("pytest", "--benchmark-only", f"--benchmark-json={report}", *session.posargs)
     session.run("harness", "results", "import-benchmarks", str(report))
+
+
+@nox.session
+def documents(session: nox.Session) -> None:
+    """Write what the documents say of the published records anew, with its pictures; needs Chromium."""
+    install(session)
+    session.run(
+        "harness", "findings", "--results", "results/published", "--pictures", "docs/pictures", "--output", "docs/findings.md",
+    )  # fmt: skip
+    session.run("cog", "-r", "-I", "docs", "-p", "from blocks import *", *GENERATED)
 
 
 @nox.session
@@ -82,7 +100,16 @@ def browser(session: nox.Session) -> None:
     install(session)
     folder = Path(session.create_tmp()).resolve() / "screenshots"
     session.log(f"screenshots: {folder}")
-    session.run("pytest", "tests/browser", "--browser", f"--screenshots={folder}", *session.posargs)
+    session.run(
+        "pytest",
+        "tests/browser",
+        "tests/findings/test_pictures.py",
+        "--browser",
+        "-m",
+        "browser",
+        f"--screenshots={folder}",
+        *session.posargs,
+    )
 
 
 @nox.session

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import html
 import itertools
+import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from harness.errors import printable
 from harness.findings.finding import Finding, Question, Statement
 from harness.report.rendering import markdown_cell, markdown_table
 
 __all__ = ["in_brief", "in_full"]
 
 _FEW = 3
+_BLOCK = re.compile(r"^(\d{1,9})?(#{1,6}|[-+.)])(?=\s|$)")
+"""What makes a heading or a list of a line that begins with it."""
+_MEANING_NOTHING = re.compile(r"[\w /.:,@-]", re.ASCII)
 
 
 def in_full(
@@ -67,7 +73,7 @@ def in_brief(findings: Sequence[Finding], pictures: str | None) -> str:
 def _joined(lines: Sequence[str]) -> str:
     """Never two empty lines, and none at the end."""
     kept = [line for line, following in itertools.pairwise([*lines, ""]) if line or following]
-    return "\n".join(kept) + "\n"
+    return "\n".join(kept) + "\n" if kept else ""
 
 
 def _picture(finding: Finding, folder: str | None) -> list[str]:
@@ -76,7 +82,7 @@ def _picture(finding: Finding, folder: str | None) -> list[str]:
     if chart is None or folder is None:
         return []
     light, dark = (PurePosixPath(folder, f"{finding.question.key}{suffix}.svg") for suffix in ("", "-dark"))
-    alt = chart.alt.replace('"', "'").replace("<", "below").replace(">", "above")
+    alt = html.escape(" ".join(chart.alt.split()))
     return [
         "<picture>",
         f'  <source media="(prefers-color-scheme: dark)" srcset="{dark}">',
@@ -90,15 +96,22 @@ def _by(question: Question) -> str:
 
 
 def _item(statement: Statement) -> list[str]:
-    return [f"- {markdown_cell(statement.text)}", *(f"  {line}" for line in _records(statement))]
+    text = _BLOCK.sub(r"\1\\\2", markdown_cell(statement.text))
+    return [f"- {text}", *(f"  {line}" for line in _records(statement))]
 
 
 def _records(statement: Statement) -> list[str]:
     """Names of records: few as they are, many folded away."""
-    names = ", ".join(f"<code>{name}</code>" for name in statement.records)
+    names = ", ".join(f"<code>{_inert(name)}</code>" for name in statement.records)
     if len(statement.records) <= _FEW:
         return [f"<sub>{names}</sub>"] if names else []
     return [f"<details><summary>{len(statement.records)} records</summary>{names}</details>"]
+
+
+def _inert(name: str) -> str:
+    """A name that is the same text in HTML and in Markdown."""
+    letters = printable(name, len(name))
+    return "".join(its if _MEANING_NOTHING.match(its) else f"&#{ord(its)};" for its in letters)
 
 
 def _anchor(title: str) -> str:

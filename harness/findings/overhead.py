@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from harness.findings.finding import Answer, Question, Statement, names_of
@@ -98,7 +98,7 @@ def _harness_overhead(evidence: Evidence) -> Answer | None:
         return None
     text = (
         f"With the training itself left out, the harness takes {listed(texts)}: medians and ranges of "
-        f"{counted(_fewest(session), 'round')}, on {session.machine}."
+        f"{counted(_fewest(session.rows.values()), 'round')}, on {session.machine}."
     )
     shares = _shares(evidence)
     return Answer(
@@ -114,8 +114,8 @@ def _harness_overhead(evidence: Evidence) -> Answer | None:
     )
 
 
-def _fewest(session: Session) -> int:
-    return min(len(row["round_seconds"]) for row in session.rows.values())
+def _fewest(rows: Iterable[Mapping[str, Any]]) -> int:
+    return min(len(row["round_seconds"]) for row in rows)
 
 
 def _ms(session: Session, name: str) -> str:
@@ -153,35 +153,41 @@ _READING: Final = r"reading [\d,]+ runs, a file each and compacted"
 _COMPACTING: Final = r"compacting [\d,]+ runs"
 
 
-def _compaction(evidence: Evidence) -> Answer | None:
-    sessions = sessions_of(evidence.benchmarks, _READING)
-    if not sessions:
-        return None
-    session = sessions[0]
+_STATES: Final = ("a file each", "compacted")
+
+_Reading = Mapping[str, Mapping[str, Any]]
+"""Rows of a way of reading, by state."""
+
+
+def _in_both_states(session: Session) -> dict[str, _Reading]:
+    """By what is read."""
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
     for row in session.rows.values():
         rows.setdefault(parameter_of(row, "reading"), {})[parameter_of(row, "state")] = row
-    both = {name: its for name, its in rows.items() if its.keys() == {"a file each", "compacted"}}
-    if not both:
+    return {name: its for name, its in rows.items() if its.keys() == set(_STATES)}
+
+
+def _compaction(evidence: Evidence) -> Answer | None:
+    sessions = sessions_of(evidence.benchmarks, _READING)
+    session, both = next(((its, both) for its in sessions if (both := _in_both_states(its))), (None, {}))
+    if session is None:
         return None
-    states = ("a file each", "compacted")
-    room = {state: extra_of(next(iter(both.values()))[state]) for state in states}
+    before, after = _STATES
     texts = [
-        f"{name}: {_seconds(its['a file each'])} before, {_seconds(its['compacted'])} after"
-        for name, its in both.items()
+        f"{name}: {_seconds(its[before])} before, {_seconds(its[after])} after" for name, its in both.items()
     ]
     used = [row for its in both.values() for row in its.values()]
     return Answer(
         summary=Statement(
-            f"{session.group[:1].upper()}{session.group[1:]}: {'; '.join(texts)} (medians and ranges of {counted(_fewest(session), 'round')}, on {session.machine}).",
+            f"{session.group[:1].upper()}{session.group[1:]}: {'; '.join(texts)} (medians and ranges of {counted(_fewest(used), 'round')}, on {session.machine}).",
             names_of("benchmarks", used),
         ),
-        details=[its for its in (_room(room, used), _time_of_compaction(evidence)) if its is not None],
+        details=[its for its in (_room(both), _time_of_compaction(evidence)) if its is not None],
         tables=[
             Table(
-                columns=("what is read", *states),
-                rows=[(name, *(_seconds(its[state]) for state in states)) for name, its in both.items()],
-                numeric=frozenset(states),
+                columns=("what is read", *_STATES),
+                rows=[(name, *(_seconds(its[state]) for state in _STATES)) for name, its in both.items()],
+                numeric=frozenset(_STATES),
             )
         ],
     )
@@ -191,10 +197,19 @@ def _seconds(row: Mapping[str, Any]) -> str:
     return median_and_range(row["round_seconds"], ".3g", " s")
 
 
-def _room(room: Mapping[str, Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Statement | None:
-    if not all({"files", "bytes"} <= its.keys() for its in room.values()):
+def _room(both: Mapping[str, _Reading]) -> Statement | None:
+    """What the records take on the disk, where the benchmark says it."""
+    [states, *_] = both.values()
+    rows = [states[state] for state in _STATES]
+    sizes = [(extra.get("files"), extra.get("bytes")) for extra in map(extra_of, rows)]
+    told = [
+        f"{counted(files, 'file')} of {number / 1e6:,.0f} MB"
+        for files, number in sizes
+        if isinstance(files, int) and isinstance(number, int)
+    ]
+    if len(told) < len(_STATES):
         return None
-    before, after = (f"{its['files']:,} files of {its['bytes'] / 1e6:,.0f} MB" for its in room.values())
+    before, after = told
     return Statement(
         f"On the disk they are {before} before compaction, and {after} after it.",
         names_of("benchmarks", rows),

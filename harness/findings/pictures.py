@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import json
@@ -63,8 +64,9 @@ def is_current(file: Path, figure: go.Figure) -> bool:
 
 def _svg(figure: go.Figure) -> bytes:
     """The picture, with the digest of the figure in it, and nothing that differs from one drawing to the next."""
+    mark = _mark(figure)
     for number, trace in enumerate(figure.data):
-        trace.uid = str(number)
+        trace.uid = str(number)  # which is drawn by lot else
     try:
         drawn: bytes = figure.to_image("svg", width=_WIDTH, height=figure.layout.height or 420)
     except Exception as error:  # kaleido's and choreographer's exceptions have no common base
@@ -76,7 +78,7 @@ def _svg(figure: go.Figure) -> bytes:
     if found := _UID.search(text):
         text = text.replace(found[1], "figure")
     start = text.index(">") + 1
-    return text[:start].encode() + _mark(figure) + text[start:].encode()
+    return text[:start].encode() + mark + text[start:].encode()
 
 
 def _mark(figure: go.Figure) -> bytes:
@@ -86,10 +88,11 @@ def _mark(figure: go.Figure) -> bytes:
 
 
 def _rounded(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _rounded(value.tolist())
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, Mapping) and {"dtype", "bdata"} <= value.keys():  # as plotly has arrays
+        array = np.frombuffer(base64.b64decode(value["bdata"]), value["dtype"])
+        return [value.get("shape"), *_rounded(array.tolist())]
     if isinstance(value, Mapping):
         return {str(key): _rounded(its) for key, its in value.items()}
     if isinstance(value, list | tuple):

@@ -33,6 +33,7 @@ def harness_without_torch(*arguments: object) -> subprocess.CompletedProcess[str
     [
         (("verdicts",), "Test error, per cent; reproduced: shown to be within 0.5 points of the claim"),
         (("compare", "resnet20", "plain20"), "resnet20 minus plain20: test accuracy in percentage points"),
+        (("findings",), "Did it reproduce?"),
         (("results", "list"), "resnet20"),
         (("results", "check"), " files are sound, 0 are not"),
         (("results", "summary"), "harness reproduce"),
@@ -63,7 +64,7 @@ def test_what_needs_torch_does_not_work_there() -> None:
 
 
 def test_judging_drawing_and_reporting_import_no_torch() -> None:
-    modules = ["harness.charts", "harness.report", "harness.claims", "harness.tables"]
+    modules = ["harness.charts", "harness.findings", "harness.report", "harness.claims", "harness.tables"]
     modules += [f"harness.analysis.{module.name}" for module in pkgutil.iter_modules(analysis.__path__)]
     assert "harness.analysis.verdicts" in modules
     code = f"import sys, {', '.join(modules)}; print(sorted({set(ABSENT)} & set(sys.modules)))"

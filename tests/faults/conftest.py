@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import platform
 import signal
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 import pytest
 
+from harness import environment
 from harness.execution.processes import process_context
 from harness.records import Store
 
@@ -51,14 +56,20 @@ def pytest_terminal_summary(terminalreporter, config):
     path = config.getoption("--faults-report")
     if not rows or path is None:
         return
-    lines = [
-        "| test | figure | reached | time |",
-        "|---|---|---|---|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-    Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    columns = ["test", "figure", "reached", "time"]
+    report = {
+        "command": "nox -s faults",
+        "when": f"{datetime.now(UTC):%d %B %Y}",
+        "machine": f"{environment.num_cores()} cores of {environment.cpu_name()}",
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "columns": columns,
+        "rows": rows,
+    }
+    Path(path).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     terminalreporter.write_sep("=", f"written to {path}")
-    terminalreporter.write_line("\n".join(lines))
+    for row in (columns, *rows):
+        terminalreporter.write_line(" | ".join(row))
 
 
 NETWORK = """\
