@@ -112,7 +112,7 @@ def larger() -> None:
         rows.append(
             (
                 f"{number:,}",
-                f"{number * sum(bytes_of_run.values()) / 1e9:,.3g} GB",
+                _bytes(number * sum(bytes_of_run.values())),
                 f"{files:,}",
                 f"{days:,.0f} days" if days < 1000 else f"{days / 365.25:,.0f} years",
             )
@@ -124,6 +124,10 @@ def larger() -> None:
             numeric=frozenset({"runs", "records", "files, compacted"}),
         )
     )
+
+
+def _bytes(number: float) -> str:
+    return f"{number / 1e9:.3g} GB" if number < 1e12 else f"{number / 1e12:.3g} TB"
 
 
 def faults() -> None:
