@@ -15,6 +15,7 @@ import cog
 from harness.config import Group, load_experiment, load_recipe
 from harness.config.values import NUM_TRAIN_IMAGES
 from harness.findings import QUESTIONS, Answer, Finding, in_brief
+from harness.findings.words import counted
 from harness.formats import duration, listed
 from harness.records import Store
 from harness.records.compact import MAX_BYTES, MAX_RECORDS
@@ -86,7 +87,7 @@ def experiments(*names: str) -> None:
                 (
                     Code(name),
                     "; ".join(map(_group, load_experiment(name).groups)),
-                    f"about {duration(_seconds(name))}",
+                    f"about {_roughly(_seconds(name))}",
                 )
                 for name in names
             ],
@@ -146,6 +147,11 @@ def _table(table: Table) -> None:
 def _block(text: str) -> None:
     """Between empty lines, as Markdown wants it."""
     cog.out(f"\n{text.strip()}\n\n")
+
+
+def _roughly(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    return counted(minutes, "minute") if minutes < 120 else counted(round(minutes / 60), "hour")
 
 
 def _group(group: Group) -> str:

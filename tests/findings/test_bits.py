@@ -274,6 +274,7 @@ def test_published_knobs(frame_of, said):
         "precision": "precision",
         "channels_last": "layout",
         "deterministic": "algorithms",
+        "compilation": "compilation",
     }
     for row in rows.itertuples():
         turned = f"{names[row.knob]} ({row.knob_then} to {row.knob_now})"
