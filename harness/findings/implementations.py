@@ -254,7 +254,10 @@ QUESTIONS: Final = (
         key="implementations",
         text="Do implementations of the same function train alike?",
         commands=[
-            "harness reproduce quick --seeds 0-4 --models resnet20,torchvision-resnet20,timm-resnet20,akamaster-resnet20",
+            (
+                "harness reproduce quick --seeds 0-4 --models resnet20,torchvision-resnet20,timm-resnet20,akamaster-resnet20,"
+                "bayesian-torch-resnet20,pytorchcv-resnet20,torchdistill-resnet20,alvarobartt-resnet20"
+            ),
             "harness reproduce compare",
         ],
         answer=_implementations,
