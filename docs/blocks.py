@@ -15,6 +15,7 @@ import cog
 from harness.config import Group, load_experiment, load_recipe
 from harness.config.values import NUM_TRAIN_IMAGES
 from harness.findings import QUESTIONS, Answer, Finding, in_brief
+from harness.findings.timings import sessions_of, speed_of
 from harness.findings.words import counted
 from harness.formats import duration, listed
 from harness.records import Store
@@ -191,10 +192,7 @@ def _seconds(experiment: str) -> float:
 @functools.cache
 def images_per_second(precision: str) -> float:
     """Of ResNet-20 on two cores, two runs side by side, in the newest benchmark."""
-    rows = [
-        row
-        for row in published().benchmarks
-        if row["group"] == RACE and json.loads(row["parameters"])["name"] == f"ours, {precision}, 2 runs"
-    ]
-    newest = max(rows, key=lambda row: row["measured_at"])
-    return float(newest["images"] / statistics.median(newest["round_seconds"]))
+    newest, *_ = sessions_of(published().benchmarks, RACE)
+    speed = speed_of(newest.rows[f"ours, {precision}, 2 runs"])
+    assert speed is not None, "the race says how many images a round has"
+    return speed.value
