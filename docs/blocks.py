@@ -152,11 +152,14 @@ def _block(text: str) -> None:
 
 def _roughly(seconds: float) -> str:
     minutes = max(1, round(seconds / 60))
-    return counted(minutes, "minute") if minutes < 120 else counted(round(minutes / 60), "hour")
+    if minutes < 120:
+        return counted(minutes, "minute")
+    hours = round(minutes / 60)
+    return counted(hours, "hour") if hours < 48 else counted(round(hours / 24), "day")
 
 
 def _group(group: Group) -> str:
-    return f"{listed(group.models)}: {len(group.seeds)} seed{'s' * (len(group.seeds) > 1)}, {_length(group)}"
+    return f"{listed(group.models)}: {counted(len(group.seeds), 'seed')}, {_length(group)} of {group.recipe}"
 
 
 def _length(group: Group) -> str:

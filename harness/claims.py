@@ -26,8 +26,9 @@ class Claim(BaseModel):
     test_error_percent: Annotated[float, Field(gt=0, lt=100)]
     selection: Literal["last", "mean-of-5-runs", "best-of-5-runs", "best-on-test", "unknown"]
     """How the number was chosen."""
-    recipe: str | None = None
-    """The harness's recipe for the documented protocol; none where none is documented, or it is another."""
+    recipes: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """The harness's recipes for the documented protocol, any of which will do; none where none is documented, or it is
+    another."""
     stated_in: str
     read_from_figure: bool = False
     note: str = ""

@@ -274,6 +274,26 @@ def test_recipe_paper_is_section_4_2_number_by_number():
     assert recipe.augmentation == Augmentation(pad=4, flip=True)
     assert recipe.normalization == Normalization(kind="per-pixel-mean")
     assert recipe.initialization == "he"
+    assert recipe.ghost_batch_size is None
+
+
+def test_recipe_paper_two_gpus_is_paper_but_for_the_batch_statistics():
+    one, two = (
+        load_recipe(name).model_dump(exclude={"name", "summary", "source"})
+        for name in ("paper", "paper-two-gpus")
+    )
+    assert two == one | {"ghost_batch_size": 64}
+
+
+@pytest.mark.parametrize("size", [3, 32])
+def test_ghost_batches_must_fill_the_mini_batch(make_recipe, size):
+    with pytest.raises(ValidationError, match=f"16 is none of {size}; change one of them"):
+        make_recipe(batch_size=16, ghost_batch_size=size)
+
+
+def test_ghost_batches_are_part_of_the_protocol_where_there_are_any(make_recipe):
+    assert "ghost_batch_size" not in make_recipe().protocol()
+    assert make_recipe(batch_size=16, ghost_batch_size=8).protocol()["ghost_batch_size"] == 8
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,15 @@ from harness.analysis.paired import PairedDifference, paired_difference
 from harness.analysis.protocol import Networks
 from harness.claims import claims
 
-__all__ = ["DepthGap", "DepthPoint", "LayerProfile", "depth_gaps", "depth_points", "layer_profiles"]
+__all__ = [
+    "DepthGap",
+    "DepthPoint",
+    "LayerProfile",
+    "depth_gaps",
+    "depth_points",
+    "layer_profiles",
+    "papers_test_error",
+]
 
 _NAME = re.compile(r"(plain|resnet)(\d+)")
 
@@ -78,7 +86,7 @@ def depth_points(groups: Iterable[RunGroup], networks: Networks) -> list[DepthPo
                 depth=depth,
                 group=group,
                 test_error=errors,
-                paper_test_error=_paper_error(kind, depth) if follows_paper(group) else None,
+                paper_test_error=papers_test_error(kind, depth) if follows_paper(group) else None,
             )
         )
     return sorted(points, key=lambda point: (point.group.setting, point.network, point.depth))
@@ -136,13 +144,13 @@ def layer_profiles(groups: Iterable[RunGroup]) -> list[LayerProfile]:
     return profiles
 
 
-def _paper_error(kind: str, depth: int) -> float | None:
-    """What the paper states for single runs or their mean; not for the best of several."""
+def papers_test_error(network: str, depth: int) -> float | None:
+    """What the paper states for single runs or their mean, as a fraction; None if it states the best of several only."""
     stated = [
         claim.test_error_percent
         for claim in claims().values()
-        if claim.model == f"{kind}{depth}"
-        and claim.recipe == "paper"
+        if claim.model == f"{network}{depth}"
+        and "paper" in claim.recipes
         and claim.selection in {"last", "mean-of-5-runs"}
     ]
     return round(stated[0] / 100, 6) if stated else None

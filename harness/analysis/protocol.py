@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from harness.analysis.groups import RunGroup, requested
 from harness.claims import Claim
-from harness.config import NAMES_AND_LENGTH, Recipe, load_recipe
+from harness.config import NAMES_AND_LENGTH, Recipe, RunSpec, load_recipe
 
 __all__ = ["Card", "Difference", "Networks", "differences", "measured_column"]
 
@@ -85,18 +85,25 @@ def differences(claim: Claim, group: RunGroup, networks: Networks) -> list[Diffe
         found.append(Difference("rule of selection", claim.selection, "last"))
     if group.data != "cifar10":
         found.append(Difference("data", "cifar10", group.data))
-    if claim.recipe is None:
+    if not claim.recipes:
         return [*found, Difference("recipe", "undocumented", group.recipe)]
     spec = requested(group.runs[0])
     if spec is None:
-        return [*found, Difference("recipe", claim.recipe, "unreadable")]
-    recipe = load_recipe(claim.recipe)
-    length = recipe.num_iterations()
-    if spec.iterations != length:
-        found.append(Difference("iterations", f"{length:,}", f"{spec.iterations:,}"))
+        return [*found, Difference("recipe", " or ".join(claim.recipes), "unreadable")]
     card = networks.card(group.model, group.model_source)
     depth = None if card is None else card["layers_on_main_path"]
-    return [*found, *_of_recipes(spec.recipe, recipe, depth), *_of_initial_weights(claim, group, networks)]
+    of_each = [
+        [*_of_lengths(spec, recipe), *_of_recipes(spec.recipe, recipe, depth)]
+        for recipe in map(load_recipe, claim.recipes)
+    ]
+    return [*found, *min(of_each, key=len), *_of_initial_weights(claim, group, networks)]
+
+
+def _of_lengths(spec: RunSpec, recipe: Recipe) -> list[Difference]:
+    length = recipe.num_iterations()
+    if spec.iterations == length:
+        return []
+    return [Difference("iterations", f"{length:,}", f"{spec.iterations:,}")]
 
 
 def _of_function(claim: Claim, group: RunGroup, networks: Networks) -> list[Difference]:
@@ -116,8 +123,7 @@ def _of_initial_weights(claim: Claim, group: RunGroup, networks: Networks) -> li
     same_network = networks.network_of(group.model, group.model_source) == networks.network_of(claim.model)
     if group.model == claim.model or not same_network:
         return []
-    recipe = None if claim.recipe is None else load_recipe(claim.recipe)
-    if recipe is not None and recipe.initialization == "implementation":
+    if load_recipe(claim.recipes[0]).initialization == "implementation":
         cards = networks.card(claim.model), networks.card(group.model, group.model_source)
         rules = [None if card is None else card["initialization"] for card in cards]
         if rules[0] != rules[1]:

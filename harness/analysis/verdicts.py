@@ -88,13 +88,16 @@ class VerdictRow:
 def notes_by_claims(board: Iterable[VerdictRow]) -> dict[str, list[str]]:
     """What is to be known beside the verdicts, each note once, with the rows that it is about.
 
-    A row is named by its claim, and by its model where that is another than the claim's.
+    A row is named by its claim, by its model where that is another than the claim's, and by its recipe where that is not
+    the first of the claim's.
     """
     notes: dict[str, list[str]] = {}
     for row in board:
         key = row.claim.key
         if row.group is not None and row.group.model != row.claim.model:
             key = f"{key} by {row.group.model}"
+        if row.group is not None and row.group.recipe in row.claim.recipes[1:]:
+            key = f"{key} with {row.group.recipe}"
         for note in row.notes():
             named = notes.setdefault(note, [])
             if key not in named:
@@ -161,7 +164,7 @@ def _rows(
     if candidates:
         group, found = min(candidates, key=lambda candidate: _distance(claim, *candidate))
         return [_row(claim, "not comparable", group, differences=tuple(found))]
-    tried = sorted(about, key=lambda group: (group.model != claim.model, group.recipe != claim.recipe))
+    tried = sorted(about, key=lambda group: (group.model != claim.model, group.recipe not in claim.recipes))
     return [_row(claim, "not measured", *tried[:1])]
 
 

@@ -212,6 +212,7 @@ def _comparison_row(comparison: ModelComparison, p_adjusted: float | None) -> Ma
         "second": _group_row(paired.second),
         "seeds": paired.seeds,
         "difference_of_accuracy": asdict(paired.difference),
+        "same_bits": paired.same_bits,
         "p": paired.p,
         "p_adjusted": p_adjusted,
         "speed_ratio": paired.speed_ratio,

@@ -135,7 +135,7 @@ class Normalization(StrictModel):
 NAMES_AND_LENGTH = ("name", "summary", "source", "epochs", "iterations")
 """Fields of a recipe that are no part of its protocol."""
 
-_ADDED_LATER = {"last_batch": "carry"}
+_ADDED_LATER = {"last_batch": "carry", "ghost_batch_size": None}
 """Fields that earlier versions lacked: at their defaults they are left out of the digest of a run, so that it
 stays what it was."""
 
@@ -156,6 +156,9 @@ class Recipe(StrictModel):
     last_batch: Literal["carry", "keep"] = "carry"
     """Where a pass is no multiple of the mini-batch: ``carry`` fills the last one from the next pass, ``keep``
     ends the pass with a smaller one, as PyTorch's data loader does."""
+    ghost_batch_size: Count | None = None
+    """Images over which batch normalisation takes its statistics in training, as if the mini-batch were split over
+    several devices; none: over all of it."""
     optimizer: Annotated[Sgd | Adam, Field(discriminator="kind")]
     schedule: Annotated[StepSchedule | LinearSchedule | CosineSchedule, Field(discriminator="kind")]
     warmup: Warmup | None = None
@@ -168,6 +171,15 @@ class Recipe(StrictModel):
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.iterations is None):
             raise ValueError("give exactly one of epochs and iterations")
+        return self
+
+    @model_validator(mode="after")
+    def _ghost_batches_fill_the_mini_batch(self) -> Self:
+        if self.ghost_batch_size is not None and self.batch_size % self.ghost_batch_size:
+            raise ValueError(
+                f"batch_size must be a multiple of ghost_batch_size, and {self.batch_size} is none of "
+                f"{self.ghost_batch_size}; change one of them"
+            )
         return self
 
     def num_iterations(self, num_train_images: int = NUM_TRAIN_IMAGES) -> int:

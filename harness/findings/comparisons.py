@@ -58,7 +58,7 @@ class Tested:
 
     paired: PairedDifference
     p: float | None
-    """Of Student's paired test, adjusted by Holm; None for a single seed."""
+    """Of Student's paired test, adjusted by Holm; None for a single seed, and where the bits are the same."""
     among: int
     """Comparisons that it was adjusted for."""
 
@@ -70,6 +70,8 @@ class Tested:
     @property
     def told(self) -> str:
         """The same in words."""
+        if self.paired.same_bits:
+            return f"the same weights, bit for bit, for {'every' if self.paired.difference.n > 1 else 'the one'} seed"
         if self.p is None:
             return "one seed cannot tell it from noise"
         by_holm = f", adjusted by Holm for {self.among} comparisons" if self.among > 1 else ""

@@ -7,10 +7,16 @@ import statistics
 from collections.abc import Sequence
 from typing import Final
 
-from harness.analysis.depth import DepthGap, LayerProfile, depth_gaps, depth_points, layer_profiles
-from harness.analysis.estimates import Estimate, estimate
+from harness.analysis.depth import (
+    DepthGap,
+    LayerProfile,
+    depth_gaps,
+    depth_points,
+    layer_profiles,
+    papers_test_error,
+)
+from harness.analysis.estimates import Estimate, estimate, exact_difference
 from harness.charts import Chart, depth_figure, seeds_figure
-from harness.claims import claims
 from harness.findings.comparisons import Tested, certainty, gain, joined, paired_runs, tested
 from harness.findings.finding import Answer, Question, Statement, names_of
 from harness.findings.words import counted
@@ -20,8 +26,6 @@ from harness.report import accuracy as sections
 from harness.report.layout import captioned
 
 __all__ = ["QUESTIONS"]
-
-_OF_LAST: Final = ("last", "mean-of-5-runs")
 
 
 def _depth(evidence: Evidence) -> Answer | None:
@@ -75,14 +79,8 @@ def _of_gap(gap: DepthGap, its: Tested) -> Statement:
 
 def _stated_gap(depth: int) -> float | None:
     """Error of the paper's plain network minus that of its residual one, as a fraction."""
-    stated = [_stated_error(f"{kind}{depth}") for kind in ("plain", "resnet")]
-    return None if None in stated else (stated[0] - stated[1]) / 100  # type: ignore[operator]
-
-
-def _stated_error(model: str) -> float | None:
-    """Per cent, of single runs or their mean, not of the best of several."""
-    found = [its for its in claims().values() if its.model == model and its.recipe == "paper"]
-    return next((its.test_error_percent for its in found if its.selection in _OF_LAST), None)
+    plain, residual = (papers_test_error(network, depth) for network in ("plain", "resnet"))
+    return None if plain is None or residual is None else exact_difference(plain, residual)
 
 
 _Profiles = tuple[LayerProfile, LayerProfile]

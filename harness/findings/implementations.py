@@ -141,8 +141,7 @@ def _of_rounded(twins: Sequence[_Twin]) -> list[Statement]:
     return [
         Statement(
             f"{_UNDER}{twin.group.model}, which is {twin.ours.model} but for the order of its arithmetic, ends with the weights of "
-            f"ours in {twin.num_equal} of {len(twin.pairs)} runs. Its test accuracy minus that of {twin.ours.model}, paired by seed: "
-            f"{gain(paired.difference)}, {its.told}. Setting: {twin.group.setting_name}.",
+            f"ours in {twin.num_equal} of {len(twin.pairs)} runs.{_difference(its)} Setting: {twin.group.setting_name}.",
             (
                 *names_of("runs", [*paired_runs(paired), *itertools.chain.from_iterable(twin.pairs)]),
                 *names_of_cards([twin.card]),
@@ -150,6 +149,15 @@ def _of_rounded(twins: Sequence[_Twin]) -> list[Statement]:
         )
         for (twin, paired), its in zip(compared, found, strict=True)
     ]
+
+
+def _difference(its: Tested) -> str:
+    if its.paired.same_bits:
+        return ""
+    return (
+        f" Its test accuracy minus that of {its.paired.second.model}, paired by seed: {gain(its.paired.difference)}, "
+        f"{its.told}."
+    )
 
 
 def _own_weights(evidence: Evidence) -> list[Tested]:

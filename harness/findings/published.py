@@ -138,7 +138,7 @@ def _from_figures(listed_claims: Sequence[Claim]) -> list[Statement]:
 
 
 def _documented(listed_claims: Sequence[Claim]) -> Statement:
-    without = [claim.key for claim in listed_claims if claim.recipe is None]
+    without = [claim.key for claim in listed_claims if not claim.recipes]
     number = len(listed_claims) - len(without)
     missing = f"; not {listed(without)}" if without else ""
     return Statement(

@@ -1,4 +1,4 @@
-"""Findings on what an accuracy can be trusted for: the best epoch, the precision, and other seeds."""
+"""Findings on what an accuracy can be trusted for: best epoch, precision, batch statistics, and other seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.analysis.by_image import churn
 from harness.analysis.estimates import Estimate, estimate
 from harness.analysis.groups import RunGroup, requested
 from harness.analysis.noise import NoiseSplit, noise_split
-from harness.analysis.paired import precision_differences
+from harness.analysis.paired import ghost_batch_differences, ghost_batch_size, precision_differences
 from harness.analysis.summary import selection_optimism
 from harness.charts import seeds_figure
 from harness.config import Precision
@@ -110,11 +110,13 @@ def _precision(evidence: Evidence) -> Answer | None:
     of_bf16 = [its for its in found if its.paired.first.precision == Precision.BF16]
     if not of_bf16:
         return None
-    first = max(of_bf16, key=lambda its: (its.paired.difference.n, its.paired.first.iterations))
+    first = max(of_bf16, key=_weight)
     return Answer(
         summary=_of_precision(first),
         details=[_of_precision(its) for its in found if its is not first],
-        tables=[_table_of_precisions(evidence, found)],
+        tables=[
+            _table_of(found, evidence, "Test accuracy minus that of fp32, percentage points, paired by seed")
+        ],
         caveat=(
             "The cost may be another at other lengths, recipes or networks. Of speed this says nothing: runs record how fast they "
             "were, but not what ran beside them."
@@ -122,17 +124,49 @@ def _precision(evidence: Evidence) -> Answer | None:
     )
 
 
+def _weight(its: Tested) -> tuple[int, int]:
+    return its.paired.difference.n, its.paired.first.iterations
+
+
 def _of_precision(its: Tested) -> Statement:
-    group, baseline, found = its.paired.first, its.paired.second, its.paired.difference
+    group, baseline = its.paired.first, its.paired.second
+    return _compared(f"{group.model}, {group.precision} minus {baseline.precision}", its)
+
+
+def _two_gpus(evidence: Evidence) -> Answer | None:
+    found = tested(ghost_batch_differences(run for group in evidence.groups for run in group.runs))
+    if not found:
+        return None
+    first = max(found, key=_weight)
+    return Answer(
+        summary=_of_ghost_batches(first),
+        details=[_of_ghost_batches(its) for its in found if its is not first],
+        tables=[
+            _table_of(
+                found, evidence, "Test accuracy minus that over all images, percentage points, paired by seed"
+            )
+        ],
+        caveat="The running averages are those of the first part; how the paper's own code kept them it does not say.",
+    )
+
+
+def _of_ghost_batches(its: Tested) -> Statement:
+    group = its.paired.first
+    over = f"over {ghost_batch_size(group)} images minus over all {group.batch_size}"
+    return _compared(f"{group.model}, batch normalisation {over}", its)
+
+
+def _compared(what: str, its: Tested) -> Statement:
+    found = its.paired.difference
     spread = "" if found.sd is None else f" The standard deviation of the differences is {percent(found.sd)}."
     return Statement(
-        f"{group.model}, {group.precision} minus {baseline.precision}, paired by seed: {gain(found)} of test accuracy, "
-        f"{its.told}.{spread} Setting: {group.setting_name}.",
+        f"{what}, paired by seed: {gain(found)} of test accuracy, {its.told}.{spread} Setting: "
+        f"{its.paired.first.setting_name}.",
         names_of("runs", paired_runs(its.paired)),
     )
 
 
-def _table_of_precisions(evidence: Evidence, found: Sequence[Tested]) -> Table:
+def _table_of(found: Sequence[Tested], evidence: Evidence, title: str) -> Table:
     return Table(
         columns=(
             *("model", "seeds", "difference", "sd", "95 % interval", "p (Holm)"),
@@ -150,7 +184,7 @@ def _table_of_precisions(evidence: Evidence, found: Sequence[Tested]) -> Table:
             )
             for its in found
         ],
-        title="Test accuracy minus that of fp32, percentage points, paired by seed",
+        title=title,
         numeric=frozenset({"iterations", "seeds", "difference", "sd", "95 % interval", "p (Holm)"}),
     )
 
@@ -233,6 +267,12 @@ QUESTIONS: Final = (
         text="What does bfloat16 cost in accuracy?",
         commands=["harness reproduce precision"],
         answer=_precision,
+    ),
+    Question(
+        key="two-gpus",
+        text="What did two GPUs change?",
+        commands=["harness reproduce two-gpus"],
+        answer=_two_gpus,
     ),
     Question(
         key="seeds",

@@ -201,8 +201,8 @@ def implementations(evidence: Evidence) -> Section | None:
         paragraphs=[
             (
                 f"Every ResNet-20 that is the paper's network (option A or B) beside ours ({_OURS}), trained alike: the same images in the "
-                "same order and views for each seed. p is of Student's paired test, adjusted by Holm for all rows of the table. Under a recipe that draws the "
-                "weights anew, networks that are the same function give the same bits, and no difference at all."
+                "same order and views for each seed. p is of Student's paired test, adjusted by Holm for all rows of the table that have one. Under a recipe that draws the "
+                "weights anew, networks that are the same function can end with the same bits: no difference at all, and nothing to test."
             )
         ],
         tables=[

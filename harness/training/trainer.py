@@ -25,6 +25,7 @@ from harness.training.batches import DeviceImages
 from harness.training.device import autocast, memory_format
 from harness.training.digest import tensors_sha256
 from harness.training.evaluation import Evaluation, evaluate
+from harness.training.ghost import use_ghost_batches
 from harness.training.graph import NotCapturableError, capture
 from harness.training.initialization import build_model
 from harness.training.optimizer import make_optimizer
@@ -49,7 +50,8 @@ class Trainer:
         compiled: the network by ``torch.compile``.
 
     Raises:
-        UsageError: a mini-batch would be larger than the training set.
+        UsageError: a mini-batch would be larger than the training set, or the network's batch normalisation is none that
+            the recipe's ``ghost_batch_size`` can be applied to.
     """
 
     def __init__(
@@ -73,6 +75,8 @@ class Trainer:
             num_images=images.num_train, batch_size=recipe.batch_size, last_batch=recipe.last_batch
         )
         model = build_model(entry, seed=spec.seed, initialization=recipe.initialization)
+        if recipe.ghost_batch_size is not None:
+            use_ghost_batches(model, recipe.ghost_batch_size)
         layout = memory_format(device)
         if channels_last is not None:
             layout = torch.channels_last if channels_last else torch.contiguous_format

@@ -10,6 +10,8 @@ from statsmodels.stats.multitest import multipletests
 from harness.analysis.groups import group_runs
 from harness.analysis.paired import (
     adjusted,
+    ghost_batch_differences,
+    ghost_batch_size,
     model_differences,
     paired_difference,
     precision_differences,
@@ -104,9 +106,40 @@ def test_equal_differences_have_no_spread(make_seeds):
 
 
 def test_equal_accuracies_differ_by_nothing(make_seeds):
-    [found] = precision_differences(make_seeds(*FP32) + make_seeds(*FP32, precision="bf16"))
+    others = make_seeds(*FP32, precision="bf16", weights_sha256="others")
+    [found] = precision_differences(make_seeds(*FP32) + others)
     assert (found.difference.mean, found.difference.sd, *ends(found)) == (0.0, 0.0, 0.0, 0.0)
     assert found.p == 1
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_the_same_bits_are_one_measurement_and_leave_nothing_to_test(make_seeds, seeds):
+    accuracies = FP32[:seeds]
+    runs = make_seeds(*accuracies) + make_seeds(*accuracies, model="plain20")
+    for row in runs:
+        row["weights_sha256"] = f"of seed {row['seed']}"
+    found = compared(runs[:seeds], runs[seeds:])
+    assert (found.same_bits, found.p) == (True, None)
+    assert (found.difference.n, found.difference.mean) == (seeds, 0)
+
+
+@pytest.mark.parametrize(
+    ("weights", "accuracy"),
+    [("other", FP32[0]), (None, FP32[0]), ("of seed 0", FP32[1])],  # the last: of another test set, say
+)
+def test_bits_are_the_same_only_where_they_are_for_every_seed(make_seeds, weights, accuracy):
+    first, second = make_seeds(*FP32[:3]), make_seeds(accuracy, *FP32[1:3])
+    for row in first + second:
+        row["weights_sha256"] = f"of seed {row['seed']}"
+    second[0]["weights_sha256"] = weights
+    found = compared(first, second)
+    assert not found.same_bits
+    assert found.p is not None
+
+
+def test_unknown_weights_are_not_the_same(make_run):
+    one, other = ([make_run(seed=0, weights_sha256=None)] for _ in range(2))
+    assert not compared(one, other).same_bits
 
 
 def test_second_is_taken_from_first(make_seeds):
@@ -241,6 +274,48 @@ def test_no_runs_make_no_differences():
     assert precision_differences([]) == []
 
 
+# batch normalisation over parts against that over all
+
+TWO_GPUS = "paper-two-gpus"
+
+
+def test_ghost_batches_are_compared_with_the_same_recipe_without(make_seeds):
+    found = ghost_batch_differences(
+        [
+            *make_seeds(0.91, 0.92, recipe=TWO_GPUS),
+            *make_seeds(0.90, 0.90, recipe="paper"),
+            *make_seeds(0.89, 0.89, recipe="paper", recipe_changes={"ghost_batch_size": 32}),
+        ]
+    )
+    assert [(its.first.recipe, its.second.recipe, mean_of(its)) for its in found] == [
+        (TWO_GPUS, "paper", 0.015),
+        ("paper", "paper", -0.01),
+    ]
+    assert list(map(ghost_batch_size, (found[0].first, found[1].first, found[0].second))) == [64, 32, None]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model": "plain20"},
+        {"precision": "bf16"},
+        {"device_name": "Some GPU"},
+        {"iterations": 100},
+        {"recipe": "short"},
+        {"recipe_changes": {"batch_size": 256}},
+    ],
+)
+def test_ghost_batches_that_differ_in_more_are_not_compared(make_run, changes):
+    assert (
+        ghost_batch_differences([make_run(recipe=TWO_GPUS), make_run(**{"recipe": "paper"} | changes)]) == []
+    )
+
+
+def test_of_a_request_that_cannot_be_read_no_ghost_batches_are_known(make_run):
+    runs = [make_run(recipe=TWO_GPUS), make_run(recipe="paper", spec='{"of": "a later version"}')]
+    assert ghost_batch_differences(runs) == []
+
+
 # every model against one
 
 
@@ -314,26 +389,28 @@ def test_a_baseline_without_a_result_does_not_hide_one_that_has(make_run):
 
 
 def test_p_values_of_a_table_are_adjusted_where_there_are_any(make_seeds):
-    def at(device_name, *bf16):
+    def at(device_name, *bf16, weights="others"):
         return make_seeds(*FP32[: len(bf16)], device_name=device_name) + make_seeds(
-            *bf16, device_name=device_name, precision="bf16"
+            *bf16, device_name=device_name, precision="bf16", weights_sha256=weights
         )
 
     runs = [
         *at("A", *BF16),
-        *at("B", 0.8),
+        *at("one seed", 0.8),
         *at("C", 0.8131, 0.8203, 0.8086),
         *at("D", *FP32),
+        *at("same bits", *FP32, weights="w"),
         *at("E", 0.9, 0.91),
     ]
     found = precision_differences(runs)
-    known = [each.p for each in found if each.p is not None]
-    assert len(known) == 4
-    of_a, of_b, *others = adjusted(found)
-    assert of_b is None
-    assert [of_a, *others] == pytest.approx(multipletests(known, method="holm")[1].tolist(), rel=1e-12)
-    assert others[0] == pytest.approx(4 * known[1], rel=1e-12)  # the least of four
-    assert adjusted(found[::-1]) == [of_a, of_b, *others][::-1]
+    by_device = dict(zip((its.first.device_name for its in found), adjusted(found), strict=True))
+    assert by_device.pop("one seed") is by_device.pop("same bits") is None
+    known = [its.p for its in found if its.p is not None]
+    assert list(by_device.values()) == pytest.approx(
+        multipletests(known, method="holm")[1].tolist(), rel=1e-12
+    )
+    assert by_device["C"] == pytest.approx(4 * known[1], rel=1e-12)  # the least of four
+    assert adjusted(found[::-1]) == adjusted(found)[::-1]
 
 
 def test_nothing_is_adjusted_where_there_is_no_p(make_seeds):

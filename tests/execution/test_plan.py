@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness.config import Experiment, Group, Precision, load_experiment, load_recipe
+from harness.config import Experiment, Group, Precision, load_experiment, load_recipe, recipe_names
 from harness.errors import UnknownNameError, UsageError
 from harness.execution.plan import makespan, num_threads_per_run, plan_runs, run_id, select_specs
 from harness.execution.recording import failed_row
@@ -56,6 +56,33 @@ def test_compare_is_five_implementations_by_three_seeds_as_their_own_code_starts
     told = {"name", "summary", "source", "initialization"}
     assert own.model_dump(exclude=told) == common.model_dump(exclude=told)
     assert (own.initialization, common.initialization) == ("implementation", "he")
+
+
+def test_two_gpus_pairs_the_runs_of_paper_with_those_of_smaller_batch_statistics() -> None:
+    specs = select(load_experiment("two-gpus"))
+    halves = [
+        [(spec.model, spec.seed) for spec in specs if spec.recipe.name == name]
+        for name in ("paper", "paper-two-gpus")
+    ]
+    assert halves[0] == halves[1]
+    assert {spec.sha256 for spec in select(load_experiment("paper"))} < {spec.sha256 for spec in specs}
+
+
+@pytest.mark.parametrize("name", ["references", "depth"])
+def test_what_goes_beyond_paper_is_trained_as_there(name: str) -> None:
+    [asked] = {(spec.recipe, spec.iterations, spec.precision) for spec in select(load_experiment("paper"))}
+    specs = select(load_experiment(name))
+    assert {(spec.recipe, spec.iterations, spec.precision) for spec in specs} == {asked}
+    assert {spec.seed for spec in specs} == {0, 1, 2}
+    assert not any(spec.shortened for spec in specs)
+
+
+def test_recipes_trains_ours_by_every_recipe_of_others_to_its_end() -> None:
+    specs = select(load_experiment("recipes"))
+    others = {name for name in recipe_names() if not name.startswith(("paper", "short"))}
+    assert {spec.recipe.name for spec in specs if spec.model == "resnet20"} == others
+    assert {spec.recipe.name for spec in specs if spec.model.startswith(spec.recipe.name)} == others
+    assert not any(spec.shortened for spec in specs)
 
 
 def test_a_run_that_two_groups_ask_for_is_there_once() -> None:

@@ -80,6 +80,21 @@ def test_networks_that_round_otherwise_are_compared_in_accuracy(record, make_see
     assert of_runs(answer("implementations").summary) == names([*ours, *theirs])
 
 
+def test_of_networks_that_round_to_the_same_bits_no_difference_is_tested(
+    record, make_seeds, identify, answer
+):
+    identify("akamaster-resnet20", "equal")
+    identify("bayesian-torch-resnet20", "equal")
+    record(with_weights(make_seeds(0.90, 0.91), "a", "b"))
+    record(with_weights(make_seeds(0.90, 0.91, model="akamaster-resnet20"), "a", "b"))
+    record(with_weights(make_seeds(0.91, 0.93, model="bayesian-torch-resnet20"), "c", "d"))
+    same, other = answer("implementations").statements
+    assert same.text.endswith(
+        "ends with the weights of ours in 2 of 2 runs. Setting: short, 1,563 iterations, fp32, on Some CPU."
+    )
+    assert "(p 0.205)" in other.text  # adjusted for no other
+
+
 def test_own_weights_are_compared_by_seed_and_adjusted(record, make_seeds, identify, answer):
     accuracies = {
         "resnet20": (0.800, 0.810, 0.815),

@@ -189,6 +189,37 @@ def test_published_precisions_are_recomputed(published, seeds_of_published):
         assert "images per second" not in statement.text
 
 
+# -- two GPUs ------------------------------------------------------------------------------------------------
+
+
+def test_ghost_batches_are_paired_with_whole_ones_by_seed(record, make_seeds, answer):
+    runs = record(make_seeds(0.90, 0.91, recipe="paper"))
+    runs += record(make_seeds(0.91, 0.93, recipe="paper-two-gpus"))
+    plain = record(make_seeds(0.90, recipe="paper", model="plain20"))
+    plain += record(make_seeds(0.89, recipe="paper-two-gpus", model="plain20"))
+    found = answer("two-gpus")
+    assert found.summary.text == (
+        "resnet20, batch normalisation over 64 images minus over all 128, paired by seed: +1.50 percentage points (2 seeds, 95 % "
+        "interval -4.85 .. +7.85) of test accuracy, not told from noise (p 0.205). The standard deviation of the differences is "
+        "0.71. Setting: paper-two-gpus, 64,000 iterations, fp32, on Some CPU."
+    )
+    assert set(found.summary.records) == names(runs)
+    [other] = found.details
+    assert other.text.startswith("plain20, batch normalisation over 64 images minus over all 128")
+    assert "-1.00 percentage points (1 seed, no interval)" in other.text
+    assert set(other.records) == names(plain)
+    assert [row[:3] for row in found.tables[0].rows] == [
+        ("resnet20", "2", "+1.50"),
+        ("plain20", "1", "-1.00"),
+    ]
+
+
+def test_one_kind_of_batch_statistics_alone_says_nothing(record, make_seeds, answer):
+    record(make_seeds(0.90, recipe="paper-two-gpus"))
+    record(make_seeds(0.90, recipe="short"))
+    assert answer("two-gpus") is None
+
+
 # -- seeds ---------------------------------------------------------------------------------------------------
 
 RIGHT = ([True, True, False, True], [True, False, False, True], [True, True, True, True])

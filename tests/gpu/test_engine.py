@@ -69,6 +69,14 @@ def test_smaller_mini_batches_and_other_optimizers_are_captured_too(
     assert equal(weights, trained(spec, 35, eager=True)[1])
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_batch_normalisation_over_parts_is_captured_too(make_gpu_spec, trained, precision):
+    spec = make_gpu_spec(precision=precision, recipe={"ghost_batch_size": 16, "last_batch": "keep"})
+    captured, weights = trained(spec, 20)  # mini-batches of 64 and 40: the last part of these has 8
+    assert captured.engine == "cuda graph"
+    assert equal(weights, trained(spec, 20, eager=True)[1])
+
+
 def test_preparing_leaves_no_trace(make_gpu_spec, on_gpu, gpu, run_turns):
     spec = make_gpu_spec()
     images = on_gpu(spec)

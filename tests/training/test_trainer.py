@@ -179,3 +179,12 @@ def test_a_cpu_launches_operation_by_operation(make_trainer):
 def test_mini_batch_larger_than_the_set_is_refused(make_trainer):
     with pytest.raises(UsageError, match="batch_size 61 is more than the 60 training images of synthetic"):
         make_trainer(recipe={"batch_size": 61})
+
+
+def test_batch_normalisation_is_over_parts_where_the_recipe_says_so(make_trainer):
+    ghostly, whole = make_trainer(recipe={"ghost_batch_size": 8}), make_trainer()
+    assert ghostly.model.bn1.ghost_batch_size == 8
+    for trainer in (ghostly, whole):
+        advance(trainer, 0, 2)
+    assert ghostly.model.state_dict().keys() == whole.model.state_dict().keys()
+    assert not equal(weights(ghostly), weights(whole))
