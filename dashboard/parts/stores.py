@@ -34,7 +34,14 @@ _BESIDE = Path(__file__).parents[2] / "results"
 _COLUMNS = [
     *("run_id", "experiment", "model", "model_source", "recipe", "seed", "precision", "data", "iterations"),
     *("batch_size", "shortened", "spec", "status", "reason", "finished_at", "resumed_from", "test_accuracy"),
-    *("test_accuracy_best", "seconds", "images_per_second", "layer_responses", "device_name"),
+    *(
+        "test_accuracy_best",
+        "seconds",
+        "images_per_second",
+        "layer_responses",
+        "device_name",
+        "weights_sha256",
+    ),
 ]
 """Of the records of kind ``runs`` that pages read of all of them; of thousands, each column takes time."""
 _SECONDS_BETWEEN_LISTINGS = 15

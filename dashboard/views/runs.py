@@ -69,13 +69,13 @@ show_table(
 )
 
 st.header("Two of them")
-by_id = {run["run_id"]: run for run in shown}
-if len(by_id) < 2:
+ids = [run["run_id"] for run in shown]
+if len(ids) < 2:
     st.text("There are not two runs to compare.")
     st.stop()
 left, right = st.columns(2)
-names = offered(list(by_id))
-if len(names) < len(by_id):
+names = offered(ids)
+if len(names) < len(ids):
     st.caption(f"The latest {_NUM_OFFERED} can be chosen; filters bring up others.")
 first = left.selectbox("First", names, index=0, key="first", bind="query-params")
 second = right.selectbox("Second", names, index=1, key="second", bind="query-params")
@@ -98,7 +98,8 @@ def flat(run: dict) -> dict[str, str]:
     return {name: "-" if value is None else str(value) for name, value in cells.items()}
 
 
-one, other = (flat(run_of(chosen_root(), run_id)) for run_id in (first, second))
+recorded = {run_id: run_of(chosen_root(), run_id) for run_id in (first, second)}
+one, other = flat(recorded[first]), flat(recorded[second])
 only = st.toggle("Only what differs", value=True, key="differing", bind="query-params")
 again = second if second != first else f"{second} again"
 rows = [
@@ -110,7 +111,9 @@ if rows:
     show_table(rows, "difference")
 else:
     st.text("Nothing differs.")
-for run_id in dict.fromkeys((first, second)):
+for run_id, run in recorded.items():
+    if not run:
+        continue  # it has gone meanwhile
     st.text(f"Repeats {run_id}:")
-    st.code(command_of_run(by_id[run_id]), language=None, wrap_lines=True)
+    st.code(command_of_run(run), language=None, wrap_lines=True)
     st.code(f"harness verify {run_id}", language=None, wrap_lines=True)

@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "Defaults",
     "Machine",
+    "is_of_today",
     "machine_of",
     "take_inventory",
 ]
@@ -164,14 +165,36 @@ def machine_of(row: _Row) -> Machine:
     )
 
 
+def is_of_today(run: _Row) -> bool:
+    """Whether a run was asked for by a recipe that ships with this version, as it is now."""
+    if run["recipe"] not in _shipped_recipes():
+        return False
+    try:
+        spec = RunSpec(
+            model=run["model"],
+            recipe=load_recipe(run["recipe"]),
+            iterations=run["iterations"],
+            seed=run["seed"],
+            precision=Precision(run["precision"]),
+            data=run["data"],
+        )
+    except (ValidationError, ValueError):
+        return False
+    return spec.sha256 == str(run["spec_sha256"])
+
+
 # runs
+
+
+@functools.cache
+def _shipped_recipes() -> frozenset[str]:
+    return frozenset(recipe_names())
 
 
 def _runs(rows: Sequence[_Row], parts: Mapping[str, frozenset[str]]) -> Iterable[Batch]:
     together: dict[tuple[Any, ...], dict[Cell, list[_Row]]] = {}
-    recipes = recipe_names()
     for row in rows:
-        key = row["experiment"], row["data"], machine_of(row), _is_of_today(row, recipes)
+        key = row["experiment"], row["data"], machine_of(row), is_of_today(row)
         together.setdefault(key, {}).setdefault(_cell(row), []).append(row)
     for (experiment, data, machine, of_today), by_cell in together.items():
         for command in commands_for(experiment, frozenset(by_cell), machine.device, of_today=of_today):
@@ -196,24 +219,6 @@ def _runs(rows: Sequence[_Row], parts: Mapping[str, frozenset[str]]) -> Iterable
 
 def _cell(row: _Row) -> Cell:
     return row["model"], row["recipe"], row["iterations"], row["precision"], row["seed"]
-
-
-def _is_of_today(row: _Row, recipes: Collection[str]) -> bool:
-    """Whether the recipe of that name is what was asked for then."""
-    if row["recipe"] not in recipes:
-        return False
-    try:
-        spec = RunSpec(
-            model=row["model"],
-            recipe=load_recipe(row["recipe"]),
-            iterations=row["iterations"],
-            seed=row["seed"],
-            precision=Precision(row["precision"]),
-            data=row["data"],
-        )
-    except (ValidationError, ValueError):
-        return False
-    return spec.sha256 == str(row["spec_sha256"])
 
 
 def _threads(machine: Machine, num_runs: int) -> list[str]:

@@ -186,6 +186,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")
 ExperimentName = Annotated[
     str | None,
     typer.Argument(
-        help="smoke, quick, compare, precision, paper, or a TOML file. Default: paper where there is CUDA, else quick."
+        help="smoke, quick, compare, precision, paper, two-gpus, references, recipes, depth, or a TOML file. Default: paper where "
+        "there is CUDA, else quick."
     ),
 ]

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from harness.analysis.commands import seed_ranges
 from harness.analysis.inventory import Batch, Defaults, Machine, take_inventory
-from harness.config import recipe_names
 from harness.errors import printable
 from harness.formats import listed
 from harness.records import KINDS, BrokenFile, Store
@@ -151,12 +150,7 @@ def what_of(batch: Batch) -> str:
 
 def command_of(batch: Batch) -> str:
     """What makes the records, for a shell."""
-    if batch.command:
-        return shlex.join([*batch.command, *batch.options])
-    run = batch.rows[0]
-    if run["recipe"] not in recipe_names():
-        run = {**run, "recipe": f"{run['recipe']}.toml"}
-    return " ".join([command_of_run(run), *map(shlex.quote, batch.options)])
+    return shlex.join([*batch.command, *batch.options]) if batch.command else command_of_run(batch.rows[0])
 
 
 def _kinds(batch: Batch) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.analysis.groups import requested
+from harness.analysis.inventory import is_of_today
 from harness.formats import ABSENT, percent
 from harness.report.document import Code, Section, Table
 from harness.report.evidence import Evidence
@@ -121,16 +122,21 @@ def commands(evidence: Evidence) -> Section | None:
 
 
 def command_of_run(run: Mapping[str, Any]) -> str:
-    """What runs it again.
+    """What runs it again, for a shell.
+
+    A recipe that does not ship with this version is named as a file in the present folder.
 
     Args:
         run: a row of the records of kind ``runs``.
     """
-    words = ["harness", "run", "--model", run["model"], "--recipe", run["recipe"], "--seed", str(run["seed"])]
+    recipe = run["recipe"] if is_of_today(run) else f"{run['recipe']}.toml"
+    words = ["harness", "run", "--model", run["model"], "--recipe", recipe, "--seed", str(run["seed"])]
     words += ["--precision", run["precision"]]
     spec = requested(run)
     if spec is None or spec.shortened:
         words += ["--iterations", str(run["iterations"])]
+    words += ["--data", run["data"]] if run["data"] != "cifar10" else []
+    words += ["--threads", str(run["threads"])] if run["device"] == "cpu" else []
     return shlex.join(words)
 
 

@@ -88,8 +88,18 @@ def test_two_runs_are_shown_by_what_differs(open_page, store, record, make_run):
 def test_the_command_that_repeats_a_run_is_shown(open_page, store, record, make_run):
     record(make_run(seed=3, iterations=100), make_run(seed=4))
     codes = [code.value for code in open_page("runs", store.root).code]
-    assert "harness run --model resnet20 --recipe short --seed 3 --precision fp32 --iterations 100" in codes
+    assert (
+        "harness run --model resnet20 --recipe short --seed 3 --precision fp32 --iterations 100 --threads 1"
+        in codes
+    )
     assert "harness verify run-1" in codes
+
+
+def test_precisions_that_end_alike_are_compared_too(open_page, store, record, make_run):
+    record(make_run(), make_run(precision="bf16"), make_run(seed=1), make_run(seed=1, precision="bf16"))
+    page = open_page("bits", store.root)
+    assert_sound(page, "bits")
+    assert "Precisions, paired by seed" in {header.value for header in page.header}
 
 
 def test_a_record_with_a_strange_request_is_shown(open_page, store, record, make_run):

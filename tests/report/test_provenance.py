@@ -2,6 +2,8 @@ import shlex
 
 import pytest
 
+from harness.report.provenance import command_of_run
+
 
 @pytest.fixture
 def command_rows(sections_of, cells_of):
@@ -34,20 +36,40 @@ def test_command_repeats_the_first_run_of_a_group(record, make_seeds, command_ro
     words = shlex.split(row["command"])
     assert words[:2] == ["harness", "run"]
     options = dict(zip(words[2::2], words[3::2], strict=True))
-    assert options == {f"--{name}": value for name, value in asked.items()} | {"--seed": "0"}
+    assert options == {f"--{name}": value for name, value in asked.items()} | {
+        "--seed": "0",
+        "--threads": "1",
+    }
     assert row["experiment"] == "table"
 
 
 def test_command_of_a_shortened_run_has_its_length(record, make_seeds, command_rows):
     record(make_seeds(0.9, iterations=100))
     [row] = command_rows()
-    assert shlex.split(row["command"])[-2:] == ["--iterations", "100"]
+    assert "--iterations 100" in row["command"]
 
 
 def test_command_of_a_request_that_is_not_known_has_its_length(record, make_run, command_rows):
     record([make_run(spec="{}", iterations=70)])
     [row] = command_rows()
-    assert shlex.split(row["command"])[-2:] == ["--iterations", "70"]
+    assert "--iterations 70" in row["command"]
+
+
+def test_command_says_what_else_decides_the_bits(make_run):
+    on_cpu = command_of_run(make_run(data="synthetic", threads=3))
+    assert on_cpu.endswith("--precision fp32 --data synthetic --threads 3")
+    assert command_of_run(make_run(device="cuda", threads=1)).endswith("--precision fp32")
+
+
+def test_a_recipe_that_is_not_what_ships_under_its_name_is_a_file(record, make_run, command_rows):
+    record(
+        [
+            make_run(recipe_changes={"batch_size": 64}, iterations=1563),
+            make_run(recipe_changes={"name": "mine"}),
+        ]
+    )
+    changed, own = (shlex.split(row["command"]) for row in command_rows())
+    assert (changed[5], own[5]) == ("short.toml", "mine.toml")
 
 
 @pytest.mark.parametrize("text", ["a b; rm -rf /", "$(date)", "`date`", "it's", "a\nb", '"><img src=x>'])
@@ -55,8 +77,8 @@ def test_command_can_be_pasted_whatever_the_names(record, make_seeds, command_ro
     record([run | {"model": text, "recipe": text} for run in make_seeds(0.9)])
     [row] = command_rows()
     words = shlex.split(row["command"])
-    assert (words[words.index("--model") + 1], words[words.index("--recipe") + 1]) == (text, text)
-    assert len(words) == 10
+    assert (words[words.index("--model") + 1], words[words.index("--recipe") + 1]) == (text, f"{text}.toml")
+    assert len(words) == 12
 
 
 @pytest.mark.parametrize(
