@@ -1,4 +1,4 @@
-"""The commands that make runs: what an experiment asks for, and few commands for given runs. No torch."""
+"""Few commands that make given runs. No torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.config import Experiment, Group, experiment_names, load_experiment, load_recipe
+from harness.config import Experiment, experiment_names, load_experiment, runs_asked
+from harness.errors import UsageError
 
-__all__ = ["Cell", "Command", "commands_for", "runs_asked", "seed_ranges"]
+__all__ = ["Cell", "Command", "commands_for", "seed_ranges"]
 
 Cell = tuple[str, str, int, str, int]
-"""What is asked of a run: model, recipe, iterations, precision, seed."""
+"""What is asked of a run: model, recipe, iterations, precision (``auto`` where the hardware decides), seed."""
 
 _ONE_RUN: Final = "run"
 """The experiment that ``harness run`` names in its records; there is no file of it."""
@@ -39,43 +40,6 @@ def seed_ranges(seeds: Iterable[int]) -> list[str]:
     return ranges
 
 
-def runs_asked(
-    experiment: Experiment,
-    *,
-    device: str,
-    models: Sequence[str] | None = None,
-    seeds: Sequence[int] | None = None,
-    precision: str | None = None,
-    iterations: int | None = None,
-) -> set[Cell]:
-    """The runs that ``harness reproduce`` makes of an experiment with these options, each once.
-
-    Args:
-        experiment: the question.
-        device: type of it, which decides whether there is tf32.
-        models: as ``--models``.
-        seeds: as ``--seeds``.
-        precision: as ``--precision``; where only the hardware decides, it is ``auto`` in what is returned.
-        iterations: as ``--iterations``; if a recipe is shorter, there are no runs.
-    """
-    listed = _models_of(experiment)
-    lengths = [_length(group, iterations) for group in experiment.groups]
-    if None in lengths:
-        return set()
-    asked: set[Cell] = set()
-    for number, (group, length) in enumerate(zip(experiment.groups, lengths, strict=True)):
-        assert length is not None
-        chosen = [model for model in group.models if models is None or model in models]
-        chosen += [model for model in models or () if number == 0 and model not in listed]
-        asked.update(
-            (model, load_recipe(group.recipe).name, length, one, seed)
-            for model in chosen
-            for seed in (group.seeds if seeds is None else seeds)
-            for one in _precisions(experiment, group, precision, device)
-        )
-    return asked
-
-
 _experiment = functools.cache(load_experiment)
 
 
@@ -83,19 +47,13 @@ def _models_of(experiment: Experiment) -> list[str]:
     return list(dict.fromkeys(model for group in experiment.groups for model in group.models))
 
 
-def _length(group: Group, iterations: int | None) -> int | None:
-    """Of its runs; None if the recipe is shorter."""
-    recipe = load_recipe(group.recipe)
-    length = iterations or group.iterations or recipe.num_iterations()
-    if group.epochs is not None and iterations is None:
-        length = recipe.model_copy(update={"epochs": group.epochs, "iterations": None}).num_iterations()
-    return length if length <= recipe.num_iterations() else None
-
-
-def _precisions(experiment: Experiment, group: Group, asked: str | None, device: str) -> Sequence[str]:
-    if asked is not None or group.precisions is None:
-        return [asked or experiment.precision]
-    return [name for name in group.precisions if name != "tf32" or device == "cuda"] or group.precisions
+def _asked(experiment: Experiment, **options: Any) -> set[Cell]:
+    """The runs that ``harness reproduce`` makes of an experiment; none if a recipe is shorter than asked."""
+    try:
+        runs = runs_asked(experiment, **options)
+    except UsageError:
+        return set()
+    return {(run.model, run.recipe.name, run.iterations, run.precision, run.seed) for run in runs}
 
 
 def commands_for(name: str, cells: frozenset[Cell], device: str, *, of_today: bool) -> Iterable[Command]:
@@ -143,7 +101,7 @@ def _best(
                 continue
             makes: dict[str, set[Cell]] = {}
             for model in models:
-                asked = runs_asked(
+                asked = _asked(
                     experiment,
                     device=device,
                     models=[model],

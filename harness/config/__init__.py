@@ -5,6 +5,7 @@ cells. Recipes and experiments are TOML files; the ones the harness ships lie in
 ``experiments/`` beside this package. No torch here: planning must start fast.
 """
 
+from harness.config.expansion import AskedRun, runs_asked
 from harness.config.experiment import Experiment, Group
 from harness.config.loading import experiment_names, load_experiment, load_recipe, recipe_names
 from harness.config.recipe import (
@@ -24,6 +25,7 @@ from harness.config.spec import Precision, RunSpec
 __all__ = [
     "NAMES_AND_LENGTH",
     "Adam",
+    "AskedRun",
     "Augmentation",
     "CosineSchedule",
     "Experiment",
@@ -40,4 +42,5 @@ __all__ = [
     "load_experiment",
     "load_recipe",
     "recipe_names",
+    "runs_asked",
 ]

@@ -11,18 +11,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
 from harness import storage
-from harness.config import Experiment, Precision, RunSpec, load_recipe
+from harness.config import Experiment, Precision, RunSpec, runs_asked
 from harness.environment import Environment
-from harness.errors import CheckpointError, UsageError
+from harness.errors import CheckpointError
 from harness.execution.resumption import InterruptedRun, find_interrupted
 from harness.models import find
 from harness.records import ENDED, Store
 from harness.training.checkpoint import CheckpointHeader
+from harness.training.device import resolve_precision
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "PlannedRun",
@@ -60,56 +64,40 @@ class PlannedRun:
 
 def select_specs(
     experiment: Experiment,
+    device: torch.device,
     *,
-    precision: Precision,
-    data: Literal["cifar10", "synthetic"],
-    models: Sequence[str] | None = None,
-    seeds: Sequence[int] | None = None,
-    iterations: int | None = None,
+    data: Literal["cifar10", "synthetic"] = "cifar10",
+    **options: Any,
 ) -> list[RunSpec]:
-    """The runs of an experiment, each once, in its order, with the command line's wishes applied.
+    """The runs of an experiment on a device, each once, in its order.
 
     Args:
         experiment: the question.
-        precision: of the runs of groups that do not say their own.
+        device: decides which precisions there are.
         data: the data set of all runs.
-        models: only these; those that the experiment lacks join its first group.
-        seeds: in place of the experiment's.
-        iterations: in place of every length.
+        options: of the command line, as `harness.config.runs_asked` takes them.
 
     Raises:
-        UnknownNameError: a model or recipe does not exist.
-        UsageError: a length is longer than the recipe.
+        UnknownNameError: a model, recipe or precision does not exist.
+        UsageError: a length is longer than the recipe, or the device does not have a precision.
     """
+    asked = runs_asked(experiment, device=device.type, **options)
+    for model in dict.fromkeys(run.model for run in asked):
+        find(model)
+    precisions = {
+        name: resolve_precision(name, device) for name in dict.fromkeys(run.precision for run in asked)
+    }
     specs: dict[str, RunSpec] = {}
-    listed = {model for group in experiment.groups for model in group.models}
-    for number, group in enumerate(experiment.groups):
-        recipe = load_recipe(group.recipe)
-        length = iterations or group.iterations or recipe.num_iterations()
-        if group.epochs is not None and iterations is None:
-            length = recipe.model_copy(update={"epochs": group.epochs, "iterations": None}).num_iterations()
-        if length > recipe.num_iterations():
-            raise UsageError(
-                f"{length} iterations are more than the {recipe.num_iterations()} of recipe {recipe.name!r}; "
-                "runs can be shortened only"
-            )
-        chosen = group.models
-        if models is not None:
-            joining = [model for model in models if model not in listed] if number == 0 else []
-            chosen = (*(model for model in group.models if model in models), *joining)
-        for model in chosen:
-            find(model)
-            for seed in group.seeds if seeds is None else seeds:
-                for one in group.precisions or [precision]:
-                    spec = RunSpec(
-                        model=model,
-                        recipe=recipe,
-                        iterations=length,
-                        seed=seed,
-                        precision=Precision(one),
-                        data=data,
-                    )
-                    specs.setdefault(spec.sha256, spec)
+    for run in asked:
+        spec = RunSpec(
+            model=run.model,
+            recipe=run.recipe,
+            iterations=run.iterations,
+            seed=run.seed,
+            precision=precisions[run.precision],
+            data=data,
+        )
+        specs.setdefault(spec.sha256, spec)
     return list(specs.values())
 
 

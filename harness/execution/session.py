@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from harness import allocator, environment
-from harness.config import Experiment, Group, Precision, load_experiment
+from harness.config import Experiment, load_experiment
 from harness.errors import CheckpointError, UsageError
 from harness.execution.job import Job
 from harness.execution.plan import (
@@ -22,7 +22,7 @@ from harness.execution.plan import (
 from harness.execution.resumption import adopt, check_adoptable
 from harness.models import find
 from harness.records import Store
-from harness.training.device import resolve_device, resolve_precision
+from harness.training.device import resolve_device
 
 if TYPE_CHECKING:
     import torch
@@ -153,11 +153,12 @@ def resolve(request: Request) -> Session:
     asked = request.experiment or ("paper" if device.type == "cuda" else "quick")
     experiment = load_experiment(asked) if isinstance(asked, str) else asked
     specs = select_specs(
-        _with_precisions(experiment, request.precision, device),
-        precision=resolve_precision(request.precision or experiment.precision, device),
+        experiment,
+        device,
         data="synthetic" if request.synthetic else "cifar10",
         models=request.models,
         seeds=request.seeds,
+        precision=request.precision,
         iterations=request.iterations,
     )
     if not specs:
@@ -186,20 +187,3 @@ def resolve(request: Request) -> Session:
         environment=here,
         planned=plan_runs(specs, here, store, runs_at_once=runs_at_once),
     )
-
-
-def _with_precisions(experiment: Experiment, asked: str | None, device: torch.device) -> Experiment:
-    """The experiment with the precisions that this device can do; one that was asked for takes the place of all.
-
-    Raises:
-        UsageError: the device has none that a group names.
-    """
-
-    def here(group: Group) -> tuple[Precision, ...] | None:
-        if group.precisions is None or asked is not None:
-            return None
-        names = [name for name in group.precisions if name != "tf32" or device.type == "cuda"]
-        return tuple(resolve_precision(name, device) for name in names or group.precisions)
-
-    groups = tuple(group.model_copy(update={"precisions": here(group)}) for group in experiment.groups)
-    return experiment.model_copy(update={"groups": groups})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from harness.charts import Chart, Pace, speed_figure
@@ -87,20 +88,49 @@ def _times_as_many(sessions: Sequence[Session], headlines: Mapping[str, str]) ->
         sessions: of one machine, the newest first.
         headlines: contestants, and how to say what they are.
     """
-    used: list[_Row] = []
-    found = {how: _ratios(sessions, _TODAY, name, used) for name, how in headlines.items()}
-    texts = [f"{_times(ratios)} {how}" for how, ratios in found.items() if ratios]
-    if not texts:
-        return None
-    text = (
-        f"Beside the loop that people run today, with 4 loaders, the harness trains ResNet-20 at {listed(texts)}. Measured on "
-        f"{sessions[0].machine}."
+    return _compared(
+        "Beside the loop that people run today, with 4 loaders, the harness trains ResNet-20 at",
+        sessions,
+        {(_TODAY, name): f"{{}} {how}" for name, how in headlines.items()},
+        tell=_times,
+        join=listed,
     )
+
+
+def _compared(
+    opening: str,
+    sessions: Sequence[Session],
+    contestants: Mapping[tuple[str, str], str],
+    *,
+    tell: Callable[[Sequence[Ratio]], str] = told,
+    join: Callable[[Sequence[str]], str] = "; ".join,
+) -> Statement | None:
+    """Ratios of times on one machine in a sentence; None where no session has any.
+
+    Args:
+        opening: of the sentence; the ratios come next.
+        sessions: of one machine, the newest first; at least one.
+        contestants: whose time over whose -> the ratio's part of the sentence, with ``{}`` where it stands.
+        tell: makes text of the ratio of each session.
+        join: makes one of several parts.
+    """
+    used: list[_Row] = []
+    parts = []
+    for (first, second), part in contestants.items():
+        timed = [
+            (session, ratio) for session in sessions if (ratio := session.ratio(first, second)) is not None
+        ]
+        if timed:
+            parts.append(part.format(tell([ratio for _, ratio in timed])))
+            used += [session.rows[name] for session, _ in timed for name in (first, second)]
+    if not parts:
+        return None
+    text = f"{opening} {join(parts)}. Measured on {sessions[0].machine}."
     return Statement(text, names_of("benchmarks", used))
 
 
 def _times(ratios: Sequence[Ratio]) -> str:
-    """``2.68 times the images/s (95 % interval 2.45 to 2.98, 5 rounds; in another session 2.75)``."""
+    """``2.68 times its images/s (95 % interval 2.45 to 2.98, 5 rounds; in 1 other session 2.75)``."""
     first, others = ratios[0], [f"{its.value:.2f}" for its in ratios[1:]]
     known = f"; in {counted(len(others), 'other session')} {listed(others)}" if others else ""
     ends = " to ".join(f"{end:.2f}" for end in first.ends)
@@ -108,17 +138,6 @@ def _times(ratios: Sequence[Ratio]) -> str:
     kind = first.kind if first.has_interval else "range"
     rounds = counted(len(first.rounds), "round")
     return f"{first.value:.2f} times its images/s ({kind} {ends}, {rounds}{known}{doubt})"
-
-
-def _ratios(sessions: Iterable[Session], first: str, second: str, used: list[_Row]) -> list[Ratio]:
-    """Time of the first over that of the second, by session that has both; their rows are added to ``used``."""
-    found = []
-    for session in sessions:
-        ratio = session.ratio(first, second)
-        if ratio is not None:
-            found.append(ratio)
-            used += [session.rows[first], session.rows[second]]
-    return found
 
 
 def _contestants(session: Session) -> Table:
@@ -159,52 +178,42 @@ def _picture(session: Session) -> Chart | None:
 
 def _twins(places: Iterable[Sequence[Session]]) -> list[Statement]:
     """What something costs or gains, of which a contestant was timed without."""
-    statements = []
-    for sessions in places:
-        for name in dict.fromkeys(name for session in sessions for name in session.rows):
-            for ending, what in _TWINS.items():
-                used: list[_Row] = []
-                ratios = (
-                    _ratios(sessions, name.removesuffix(ending), name, used) if name.endswith(ending) else []
-                )
-                if ratios:
-                    text = (
-                        f"Time of training with {what} over that without ({name.removesuffix(ending)}): {told(ratios)}. "
-                        f"Measured on {sessions[0].machine}."
-                    )
-                    statements.append(Statement(text, names_of("benchmarks", used)))
-    return statements
+    found = [
+        _compared(
+            f"Time of training with {what} over that without ({name.removesuffix(ending)}):",
+            sessions,
+            {(name.removesuffix(ending), name): "{}"},
+        )
+        for sessions in places
+        for name in dict.fromkeys(name for session in sessions for name in session.rows)
+        for ending, what in _TWINS.items()
+        if name.endswith(ending)
+    ]
+    return [statement for statement in found if statement is not None]
 
 
 def _evaluation(evidence: Evidence) -> Statement | None:
     sessions = [its for its in sessions_of(evidence.benchmarks, _EVALUATION) if _TODAY in its.rows]
     if not sessions:
         return None
-    used: list[_Row] = []
-    here = same_machine(sessions)
-    contestants = {"in bfloat16": "ours, bf16", "in float32": "ours, fp32"}
-    found = {how: _ratios(here, _TODAY, name, used) for how, name in contestants.items()}
-    texts = [f"{how} {told(ratios, 2)}" for how, ratios in found.items() if ratios]
-    if not texts:
-        return None
-    text = (
-        f"Images per second of evaluation on the test set, over those of today's loop: {'; '.join(texts)}. Measured on "
-        f"{sessions[0].machine}."
+    return _compared(
+        "Images per second of evaluation on the test set, over those of today's loop:",
+        same_machine(sessions),
+        {(_TODAY, "ours, bf16"): "in bfloat16 {}", (_TODAY, "ours, fp32"): "in float32 {}"},
+        tell=functools.partial(told, digits=2),
     )
-    return Statement(text, names_of("benchmarks", used))
 
 
 def _trainer(evidence: Evidence) -> Statement | None:
     sessions = sessions_of(evidence.benchmarks, _UPDATES)
-    used: list[_Row] = []
-    ratios = _ratios(same_machine(sessions), "trainer", "bare loop", used) if sessions else []
-    if not ratios:
+    if not sessions:
         return None
-    text = (
-        f"Time of {sessions[0].group.partition(',')[0]} by the trainer over that of a bare loop of the same operations: "
-        f"{told(ratios)}. Measured on {sessions[0].machine}."
+    what = sessions[0].group.partition(",")[0]
+    return _compared(
+        f"Time of {what} by the trainer over that of a bare loop of the same operations:",
+        same_machine(sessions),
+        {("trainer", "bare loop"): "{}"},
     )
-    return Statement(text, names_of("benchmarks", used))
 
 
 def _data_path(evidence: Evidence) -> Statement | None:

@@ -5,15 +5,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-import torch
 
 import harness
 from harness.analysis.inventory import Defaults, machine_of, take_inventory
 from harness.cli.options import names, numbers
-from harness.config import Precision, experiment_names, load_experiment
+from harness.config import Precision, experiment_names, load_experiment, runs_asked
 from harness.execution.isolation import KNOBS, turned
-from harness.execution.plan import num_threads_per_run, select_specs
-from harness.execution.session import _with_precisions
+from harness.execution.plan import num_threads_per_run
 from harness.records import Store
 from harness.training.trace import Settings
 
@@ -32,21 +30,20 @@ def cell(run):
 
 
 def planned(command, device="cpu"):
-    """What is planned for a command of ``harness reproduce``, by the functions behind ``harness plan``."""
+    """What a command of ``harness reproduce`` asks for, by the function behind ``harness plan``."""
     words = list(command)
     assert words[:2] == ["harness", "reproduce"]
     options = dict(zip(words[3::2], words[4::2], strict=True))
     assert set(options) <= {"--models", "--seeds", "--precision", "--iterations"}
-    experiment, asked = load_experiment(words[2]), options.get("--precision")
-    specs = select_specs(
-        _with_precisions(experiment, asked, torch.device(device)),
-        precision=Precision((asked or experiment.precision).replace("auto", "tf32")),  # which no run here has
-        data="cifar10",
+    asked = runs_asked(
+        load_experiment(words[2]),
+        device=device,
         models=names(options["--models"]) if "--models" in options else None,
         seeds=numbers(options["--seeds"]) if "--seeds" in options else None,
+        precision=options.get("--precision"),
         iterations=int(options["--iterations"]) if "--iterations" in options else None,
     )
-    return {cell(spec.columns()) for spec in specs}
+    return {(run.model, run.recipe.name, run.iterations, run.precision, run.seed) for run in asked}
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+import torch
 
-from harness.config import Experiment, Group, Precision, load_experiment, load_recipe, recipe_names
+from harness.config import Experiment, Group, load_experiment, load_recipe, recipe_names
 from harness.errors import UnknownNameError, UsageError
 from harness.execution.plan import makespan, num_threads_per_run, plan_runs, run_id, select_specs
 from harness.execution.recording import failed_row
@@ -15,7 +16,7 @@ from harness.training.checkpoint import Checkpoint, CheckpointHeader
 
 
 def select(experiment: Experiment, **wishes: object):
-    return select_specs(experiment, precision=Precision.FP32, data="cifar10", **wishes)
+    return select_specs(experiment, torch.device("cpu"), **{"precision": "fp32"} | wishes)
 
 
 def experiment(*groups: Group) -> Experiment:
@@ -88,6 +89,29 @@ def test_recipes_trains_ours_by_every_recipe_of_others_to_its_end() -> None:
 def test_a_run_that_two_groups_ask_for_is_there_once() -> None:
     group = Group(models=("resnet20",), recipe="short", seeds=(0, 1))
     assert len(select(experiment(group, group))) == 2
+
+
+@pytest.mark.parametrize(
+    ("device", "asked", "precisions"),
+    [
+        ("cpu", None, ["bf16", "fp32"]),  # tf32 is CUDA's
+        ("cuda", None, ["tf32", "bf16", "fp32"]),
+        ("cpu", "fp32", ["fp32"]),
+    ],
+)
+def test_a_group_is_run_in_those_of_its_precisions_that_there_are(device, asked, precisions) -> None:
+    group = Group(models=("resnet20",), recipe="short", seeds=(0,), precisions=("tf32", "bf16", "fp32"))
+    specs = select_specs(experiment(group), torch.device(device), precision=asked)
+    assert [spec.precision for spec in specs] == precisions
+
+
+def test_a_precision_that_the_device_lacks_is_refused() -> None:
+    only = Group(models=("resnet20",), recipe="short", seeds=(0,), precisions=("tf32",))
+    for wishes in ({"precision": None}, {"precision": "tf32"}):
+        with pytest.raises(UsageError, match="exists on CUDA only"):
+            select(experiment(only), **wishes)
+    with pytest.raises(UnknownNameError, match="no precision named 'fp8'"):
+        select(experiment(only), precision="fp8")
 
 
 def test_models_of_no_group_join_the_first_one_only() -> None:
