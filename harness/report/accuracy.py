@@ -151,7 +151,8 @@ def depth(evidence: Evidence) -> Section | None:
     )
     charts += [
         captioned(
-            responses_figure(its), f"Layer responses and Figure 7 (dashed): {its[0].group.setting_name}"
+            responses_figure(its),
+            f"Layer responses over all elements, and Figure 7 (dashed; over what, it does not say): {its[0].group.setting_name}",
         )
         for _, its in ((setting, list(group)) for setting, group in by_setting)
     ]

@@ -29,8 +29,8 @@ def num_views(augmentation: Augmentation) -> int:
 class Normalizer:
     """Maps uint8 pixels to the network's float32 input, as a recipe says.
 
-    Under ``per-pixel-mean`` the mean image is subtracted before padding, so the margin of a crop is zero;
-    under ``channel`` the margin is black before normalisation. Both are what their sources do.
+    Under ``per-pixel-mean`` the mean image is subtracted before padding, so the margin of a crop is zero, which the paper
+    leaves open; under ``channel`` the margin is black before normalisation, as torchvision's transforms leave it.
 
     Args:
         recipe: the normalisation.
