@@ -247,7 +247,8 @@ def test_warmup_that_a_run_alone_has_is_named(found, make_card):
     [
         ("he2015-resnet20", "test_accuracy"),
         ("he2015-resnet110-mean", "test_accuracy"),
-        ("akamaster-resnet20", "test_accuracy_best"),
+        ("akamaster-resnet20", "test_accuracy"),
+        ("chenyaofo-resnet20", "test_accuracy_best"),
         ("he2015-resnet110", None),
         ("pytorchcv-resnet20", None),
     ],

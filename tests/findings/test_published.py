@@ -46,7 +46,7 @@ def test_checkpoints_that_keep_their_claim_are_counted(answer, add_audit):
     assert "90.00 % of 500 images" in bad.text
     assert "-1.73 percentage points from the claim; 80.00 % through ours" in bad.text
     assert bad.records == ("audits/bad",)
-    assert "3 are of the best epoch on the test set" in only(found, "claims on these weights").text
+    assert "3 are of the last iteration" in only(found, "claims on these weights").text
 
 
 def test_a_claim_that_is_not_known_is_left_out(answer, add_audit):
