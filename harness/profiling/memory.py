@@ -39,18 +39,25 @@ class PeakMemory:
     base: int
     """Of that, what is neither the network nor its optimiser's nor made by the call."""
     reserved: int | None = None
-    """By the allocator, on CUDA."""
+    """By the allocator on CUDA, in the whole process so far."""
 
 
-def cuda_peak(call: Callable[[], object], device: torch.device) -> PeakMemory:
-    """Of one call, on CUDA."""
+def cuda_peak(step: Callable[[], object], device: torch.device, nbytes: int) -> PeakMemory:
+    """Of one step on CUDA.
+
+    Args:
+        step: launches its operations one by one: the allocator does not see what a graph uses.
+        device: where.
+        nbytes: of the network and its optimiser.
+    """
     import torch
 
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
-    call()
+    base = torch.cuda.memory_allocated(device) - nbytes
+    step()
     torch.cuda.synchronize(device)
-    return PeakMemory(torch.cuda.max_memory_allocated(device), 0, torch.cuda.max_memory_reserved(device))
+    return PeakMemory(torch.cuda.max_memory_allocated(device), base, torch.cuda.max_memory_reserved(device))
 
 
 def resident_peaks(cells: Sequence[Cell], *, num_threads: int) -> Iterator[PeakMemory | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from harness.analysis.cost import OTHERS
@@ -24,8 +25,11 @@ def operator_rows(
 
     Args:
         call: a step, already warm.
-        device: where it computes; on CUDA time is that of kernels.
+        device: where it computes; on CUDA they are its kernels.
         trace: a file for the whole course of the call, in the format that Perfetto opens.
+
+    Returns:
+        Nothing where the profiler saw no kernel, as in containers that may not ask for them.
     """
     on_cuda = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_cuda else [])]
@@ -39,8 +43,12 @@ def operator_rows(
     events = [
         (event.key, event.count, event.self_device_time_total if on_cuda else event.self_cpu_time_total)
         for event in profiler.key_averages()
+        # an operator and what is around it have the time of their kernels once more
+        if not on_cuda or (event.device_type is DeviceType.CUDA and not event.is_user_annotation)
     ]
     total = sum(microseconds for _, _, microseconds in events)
+    if total == 0:
+        return []
     rows = [
         {"operator": name, "calls": calls, "self_seconds": time / 1e6, "share": time / total}
         for name, calls, time in sorted(events, key=lambda event: -event[2])

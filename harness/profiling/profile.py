@@ -203,7 +203,7 @@ class _Session:
                 subject = networks[cell.model].subject(cell, pool)
                 measured.warmup_seconds = warm_up(subject.call, self.device)
                 if self.device.type == "cuda":
-                    measured.memory = cuda_peak(subject.call, self.device)
+                    measured.memory = cuda_peak(subject.step, self.device, networks[cell.model].nbytes)
             except Exception as error:  # noqa: BLE001 - whatever it is, it is recorded, and the others go on
                 measured.reason = _reason(error)
             else:

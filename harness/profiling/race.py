@@ -1,7 +1,7 @@
 """Training loops side by side: each in fresh processes, warmed up, then advanced in turn.
 
 All contestants are there at once, and wait while one of them computes: what slows the machine down for a while
-slows all of them, and the ratio of their medians is what can be believed.
+slows all of them, and cancels in the ratio of two of them in the same round; the median of these is what can be believed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Contestant:
     name: str
     loop: Literal["ours", "baseline"]
     precision: Precision = Precision.FP32
-    """Of ours; the baseline has float32."""
+    """Of ours; the baseline has float32 as PyTorch has it by default, which on CUDA rounds in convolutions as TF32 does."""
     num_processes: int = 1
     """Side by side, a network each."""
     num_threads: int = 1
@@ -203,8 +203,9 @@ def _make_loop(contestant: Contestant, setting: _Setting) -> _Loop:
 
     from harness.data import load
     from harness.models import find
+    from harness.training.device import configure, resolve_device
 
-    device, recipe = torch.device(setting.device), setting.recipe
+    device, recipe = resolve_device(setting.device), setting.recipe
     images = load(setting.data)
     if contestant.loop == "baseline":
         from harness.profiling.baseline import BaselineLoop
@@ -218,8 +219,6 @@ def _make_loop(contestant: Contestant, setting: _Setting) -> _Loop:
             batch_size=recipe.batch_size,
             num_workers=contestant.num_loaders,
         )
-    from harness.training.device import configure
-
     configure(
         device,
         contestant.precision,

@@ -48,6 +48,8 @@ class Subject:
     cell: Cell
     call: Callable[[], object]
     engine: Engine
+    step: Callable[[], object]
+    """The same, its operations launched one by one."""
 
 
 class SubjectNetwork:
@@ -84,11 +86,12 @@ class SubjectNetwork:
             self._train if cell.mode == "train" else self._infer, cell.batch_size, cell.precision
         )
         if self.device.type != "cuda":
-            return Subject(cell, step, "eager")
+            return Subject(cell, step, "eager", step)
         try:
-            return Subject(cell, capture(step, self._state(), pool=pool).replay, "cuda graph")
+            return Subject(cell, capture(step, self._state(), pool=pool), "cuda graph", step)
         except NotCapturableError:
-            return Subject(cell, step, "eager")
+            self.optimizer.zero_grad(set_to_none=True)  # a step that ended halfway may have left some
+            return Subject(cell, step, "eager", step)
 
     @property
     def nbytes(self) -> int:

@@ -26,7 +26,7 @@ from harness.training.device import autocast, memory_format
 from harness.training.digest import tensors_sha256
 from harness.training.evaluation import Evaluation, evaluate
 from harness.training.ghost import use_ghost_batches
-from harness.training.graph import NotCapturableError, capture
+from harness.training.graph import NotCapturableError, capture, draws
 from harness.training.initialization import build_model
 from harness.training.optimizer import make_optimizer
 from harness.training.passes import Passes
@@ -123,6 +123,7 @@ class Trainer:
         """
         if self.device.type != "cuda":
             return
+        self.draws = draws(functools.partial(self._update, max(self.passes.all_sizes)), self._changed())
         if eager:
             self.engine_note = "not wanted"
             return
@@ -131,21 +132,23 @@ class Trainer:
             captured = {size: self._capture(size) for size in self.passes.all_sizes}
         except NotCapturableError as error:
             self._set_capturable(capturable=False)
+            self.optimizer.zero_grad(set_to_none=True)  # a step that ended halfway may have left some
             self.engine_note = f"cannot be captured: {error}"
         else:
             self._updates, self.engine = captured, "cuda graph"
 
     def _capture(self, size: int) -> Callable[[], None]:
-        state = [
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
+            return capture(functools.partial(self._update, size), self._changed())
+
+    def _changed(self) -> list[Tensor]:
+        """All tensors that outlive an update and that it changes."""
+        return [
             *self.model.state_dict().values(),
             *(tensor for kept in self.optimizer.state.values() for tensor in kept.values()),
             *(self._losses, self._num_correct, self._position),
         ]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="This instance was constructed with capturable=True")
-            captured = capture(functools.partial(self._update, size), state)
-        self.draws |= captured.draws
-        return captured.replay
 
     def _set_capturable(self, *, capturable: bool) -> None:
         for group in self.optimizer.param_groups:

@@ -144,11 +144,12 @@ def test_runs_at_once_have_the_bits_that_they_have_alone(make_gpu_spec, begin, i
 @pytest.mark.parametrize("iteration", [1, 8, 15, 16, 30])
 def test_a_run_that_was_stopped_ends_with_the_same_bits(make_gpu_spec, begin, in_turn, ear, iteration):
     spec = make_gpu_spec()
+    [whole] = in_turn(begin(spec))
+    assert whole.resumed_at == []
     [stopped] = in_turn(begin(spec, ear(stop_at=iteration)))
     assert str(stopped).endswith(f"stopped after iteration {iteration}")
     [resumed] = in_turn(begin(spec))
     assert resumed.resumed_at == [iteration]
-    [whole] = in_turn(begin(spec))
     assert_same_bits(resumed, whole)
 
 
@@ -205,16 +206,19 @@ def test_a_network_that_draws_is_captured_alone_and_refused_company(
     spec = make_gpu_spec(model="mynet:net")
     [refused] = in_turn(begin(spec, in_company=True))
     assert isinstance(refused, CompanyError)
+    [refused] = in_turn(begin(spec, in_company=True, eager=True))
+    assert isinstance(refused, CompanyError)
     [first] = in_turn(begin(spec))
     assert first.engine == "cuda graph"
     [again] = in_turn(begin(spec))
     assert_same_bits(again, first)
+    [launched] = in_turn(begin(spec, eager=True))
+    assert (launched.engine, launched.resumed_at) == ("eager", [])
+    assert_same_bits(launched, first)
     in_turn(begin(spec, ear(stop_at=20)))
     [resumed] = in_turn(begin(spec))
     assert resumed.resumed_at == [20]
     assert_same_bits(resumed, first)
-    [launched] = in_turn(begin(spec, eager=True))
-    assert_same_bits(launched, first)
 
 
 def test_mini_batches_are_those_of_the_cpu(make_gpu_spec, small_set, on_gpu):
@@ -225,7 +229,8 @@ def test_mini_batches_are_those_of_the_cpu(make_gpu_spec, small_set, on_gpu):
     views = (torch.arange(len(numbers)) * 7 % here.num_views).int()
     images, labels = there.train_batch(numbers.cuda(), views.cuda())
     expected_images, expected_labels = here.train_batch(numbers, views)
-    assert torch.equal(images.cpu(), expected_images)
+    # multiplication and addition may be rounded once or twice
+    torch.testing.assert_close(images.cpu(), expected_images, rtol=0, atol=1e-6)
     assert torch.equal(labels.cpu(), expected_labels)
     assert images.is_contiguous(memory_format=torch.channels_last)
 

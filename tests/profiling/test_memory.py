@@ -135,8 +135,9 @@ def test_a_peak_on_cuda_is_that_of_one_call(monkeypatch):
     course = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: course.append("wait"))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: course.append("reset"))
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 170)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 300)
     monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda device: 400)
-    peak = memory.cuda_peak(lambda: course.append("call"), torch.device("cuda", 0))
-    assert peak == PeakMemory(peak=300, base=0, reserved=400)
+    peak = memory.cuda_peak(lambda: course.append("call"), torch.device("cuda", 0), 50)
+    assert peak == PeakMemory(peak=300, base=120, reserved=400)
     assert course == ["wait", "reset", "call", "wait"]
