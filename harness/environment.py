@@ -23,7 +23,17 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Environment", "capture", "code_sha256", "cores", "cpu_flags", "num_cores"]
+__all__ = [
+    "Environment",
+    "capture",
+    "code_sha256",
+    "cores",
+    "cpu_flags",
+    "git_state",
+    "num_cores",
+    "nvidia_driver",
+    "variables_for_git",
+]
 
 _LIBRARIES = ("numpy", "pyarrow", "pydantic", "safetensors", "timm", "torch", "torchvision", "triton")
 _COMPUTING_CODE = ("paper.py", "models/**/*.py", "training/**/*.py")
@@ -100,7 +110,7 @@ def capture(device: torch.device, *, num_threads: int, allocator: str) -> Enviro
     name, memory, driver = cpu_name(), psutil.virtual_memory().total, None
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        name, memory, driver = properties.name, properties.total_memory, _nvidia_driver()
+        name, memory, driver = properties.name, properties.total_memory, nvidia_driver()
     elif device.type == "mps":
         memory = torch.mps.recommended_max_memory()
     cudnn = torch.backends.cudnn.version() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
@@ -214,13 +224,45 @@ def library_versions() -> str:
     return json.dumps(versions)
 
 
-def _nvidia_driver() -> str | None:
+def nvidia_driver() -> str | None:
+    """The version of NVIDIA's driver; None where there is none, or none that says so."""
     try:
         text = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8")
-    except OSError:
-        return None
+    except OSError:  # as in some containers
+        return _driver_by_nvml()
     words = text.split("Kernel Module", 1)[-1].split()
     return next((word for word in words if word[0].isdigit()), None)
+
+
+def _driver_by_nvml() -> str | None:
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError:
+        return None
+
+
+_VARIABLES_OF_ONE_REPOSITORY = frozenset(
+    {
+        *("GIT_DIR", "GIT_COMMON_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_PREFIX"),
+        *("GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"),
+        *("GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_QUARANTINE_PATH", "GIT_SHALLOW_FILE", "GIT_GRAFT_FILE"),
+        *("GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_CONFIG"),
+    }
+)
+"""As ``git rev-parse --local-env-vars`` lists them, without those by which a person configures git for all repositories."""
+
+
+def variables_for_git() -> dict[str, str]:
+    """The environment for a call of git in a folder: without what binds this process to another repository.
+
+    Hooks and aliases of git run with such variables, and it would work there whatever ``-C`` says.
+    """
+    return {name: value for name, value in os.environ.items() if name not in _VARIABLES_OF_ONE_REPOSITORY}
 
 
 @functools.cache
@@ -229,7 +271,9 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(folder), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=30, env=variables_for_git()
+        ).stdout.strip()
 
     try:
         if git("ls-files", "--", ".") == "":

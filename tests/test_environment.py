@@ -1,12 +1,22 @@
 import dataclasses
 import json
+import os
 import platform
 import re
+import subprocess
 
 import pytest
 
 from harness import environment
-from harness.environment import Environment, code_sha256, cpu_flags, cpu_name, num_cores
+from harness.environment import (
+    Environment,
+    code_sha256,
+    cpu_flags,
+    cpu_name,
+    git_state,
+    num_cores,
+    variables_for_git,
+)
 from harness.records import KINDS
 
 
@@ -105,6 +115,49 @@ def test_capture_describes_this_process():
     assert json.loads(here.libraries)["numpy"]
     assert here.commit is None or re.fullmatch("[0-9a-f]{40}", here.commit)
     assert (here.commit is None) == (here.dirty is None)
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A function from a name to a new repository with a commit of its own, and the digest of that."""
+    for name in set(os.environ) - set(variables_for_git()):
+        monkeypatch.delenv(name)
+
+    def make(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "file").write_text(name)
+        settings = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
+        for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", name]):
+            subprocess.run(["git", "-C", str(folder), *settings, *words], check=True, capture_output=True)
+        command = ["git", "-C", str(folder), "rev-parse", "HEAD"]
+        return folder, subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    return make
+
+
+BOUND = {"GIT_DIR": ".git", "GIT_WORK_TREE": ".", "GIT_COMMON_DIR": ".git", "GIT_INDEX_FILE": ".git/index"}
+BOUND |= {"GIT_OBJECT_DIRECTORY": ".git/objects"}
+
+
+@pytest.mark.parametrize("name", BOUND)
+def test_state_is_that_of_the_folder_whatever_git_is_bound_to(checkout, monkeypatch, name):
+    (folder, commit), (other, another) = checkout("this"), checkout("other")
+    assert commit != another
+    monkeypatch.setenv(name, str(other / BOUND[name]))
+    assert git_state.__wrapped__(folder) == (commit, False)
+    (folder / "file").write_text("changed")
+    assert git_state.__wrapped__(folder) == (commit, True)
+    assert git_state.__wrapped__(other.parent) == (None, None)
+
+
+def test_what_a_person_configured_reaches_git(monkeypatch):
+    given = {"GIT_CONFIG_GLOBAL": "a", "GIT_CONFIG_COUNT": "0", "GIT_SSH_COMMAND": "ssh", "HTTPS_PROXY": "b"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("GIT_DIR", "elsewhere")
+    assert given.items() <= variables_for_git().items()
+    assert "GIT_DIR" not in variables_for_git()
 
 
 def test_cpu_is_described_everywhere():

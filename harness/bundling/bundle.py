@@ -180,9 +180,15 @@ def pack(folder: Path, description: Manifest, contents: Sequence[Content]) -> Ma
         # as the node will
         assert unbundle.read_manifest(bundle) == (manifest, text)
         unbundle.check_pieces(bundle, manifest)
+        old = hidden / "old"
         if folder.exists():
-            folder.rename(hidden / "old")
-        bundle.rename(folder)
+            folder.rename(old)
+        try:
+            bundle.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
     return manifest
 
 

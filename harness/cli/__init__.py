@@ -1,6 +1,6 @@
 """The command line: parse, call, show, and map errors to exit codes.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but other bits, slower than before, or worse than claimed; 4 some runs failed, diverged or were skipped, or some models
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but other bits, slower than before, or worse than claimed; 4 some runs failed, diverged, were skipped or were stopped, or some models
 cannot be had; 130 interrupted; 143 terminated.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,7 +227,7 @@ def _execute(
     """Do what is to do, and show the summary.
 
     Returns:
-        Whether every run came to a result.
+        Whether every run that was to do is completed, or is left to another process that is at it.
     """
     from harness.console import announce, load_images, say, stderr, this_program
     from harness.execution.eta import Eta
@@ -244,12 +245,15 @@ def _execute(
     jobs = prepare_networks(jobs, session.environment, say)
     if data != "synthetic":
         load_images(data)
-    eta = Eta(session.planned, session.num_lanes)
+    begin = {job.run_id for job in jobs}
+    eta = Eta([run for run in session.planned if run.run_id in begin], session.num_lanes)
     with observe_runs(eta) as show, tell_live(session.store.root, session.experiment.name, eta) as tell:
 
         def observe(job: Job, event: Event) -> None:
-            for observer in (eta.hear, show, tell):
-                observer(job, event)
+            eta.hear(job, event)
+            with suppress(OSError, ValueError):  # a log on a full disk stops no run
+                show(job, event)
+            tell(job, event)
 
         execution = execute(jobs, session.environment, observer=observe)
     if execution.signal_number is not None:
@@ -257,8 +261,8 @@ def _execute(
         stderr.print(f"  {this_program()} {shlex.join(sys.argv[1:])}")
         raise typer.Exit(128 + execution.signal_number)
     _report(session, as_json=as_json)
-    return len(jobs) == num_jobs and not any(
-        end.status in {"failed", "diverged"} for end in execution.ended.values()
+    return len(jobs) == num_jobs and all(
+        end.status in {"completed", "busy"} for end in execution.ended.values()
     )
 
 

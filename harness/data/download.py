@@ -136,13 +136,16 @@ def _accept(response: requests.Response, part: PartFile) -> tuple[int, int | Non
     """Judge the answer: how many bytes are already there, and how many the file has, if known.
 
     Raises:
-        SourceError: the answer is an error.
+        SourceError: the answer is an error, or an empty file.
         _CutError: the part file does not fit the file any more; it is dropped, and the next request starts anew.
     """
     content_range = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+)", response.headers.get("Content-Range", ""))
     if response.status_code == 200:
         length = response.headers.get("Content-Length", "")
-        return 0, _check_size(int(length)) if length.isdigit() else None
+        total = _check_size(int(length)) if length.isdigit() else None
+        if total == 0:
+            raise SourceError(f"answers with an empty file to {_without_query(response.url)}")
+        return 0, total
     if response.status_code in (206, 416) and part.num_bytes and content_range:
         start, total = content_range[1], _check_size(int(content_range[2]))
         if start is not None and int(start) == part.num_bytes:
@@ -152,8 +155,13 @@ def _accept(response: requests.Response, part: PartFile) -> tuple[int, int | Non
     if response.status_code in (206, 416):
         part.drop()
         raise _CutError("the server does not resume where the last transfer stopped")
-    url = printable(response.url.split("?")[0])
-    raise SourceError(f"answers {response.status_code} {printable(response.reason)} to {url}")
+    reason, url = printable(response.reason), _without_query(response.url)
+    raise SourceError(f"answers {response.status_code} {reason} to {url}")
+
+
+def _without_query(url: str) -> str:
+    """What can be shown of an address: a query may hold a signature."""
+    return printable(url.partition("?")[0])
 
 
 def _check_size(num_bytes: int) -> int:

@@ -31,11 +31,19 @@ _NUM_EXACT: Final = 64
 """Runs that wait are handed out one by one at the end, or half as many as there are lanes."""
 _FIRST_LOOK: Final = 1 / 32
 """Of a run, before which its speed says little."""
+_SHORTEST_SUSPENSION: Final = 60.0
+"""Seconds."""
+_USUAL_SILENCES: Final = 100
+"""The longest that was usual; before a test of the network it is an update's, and a test takes some dozens of these."""
 
 
 @dataclass
 class _Running:
-    """A run in progress; times are since it began, or went on, here."""
+    """A run in progress; times are since it began, or went on, here, without those in which it was suspended.
+
+    It was if nothing was heard of it for more than a minute, and more than a hundred times as long as ever before. Such a
+    silence counts as long as the longest before it.
+    """
 
     kind: int
     planned: float
@@ -46,6 +54,7 @@ class _Running:
     iteration: int = field(init=False)
     seconds: float = 0.0
     """Until that iteration was heard of."""
+    longest_silence: float = 0.0
     looked_at: tuple[int, float] | None = None
     """Iterations and seconds."""
     images_per_second: float | None = None
@@ -60,6 +69,17 @@ class _Running:
         if done <= 0 or self.seconds <= 0 or self.planned <= 0:
             return None
         return math.log(self.seconds / (done * self.planned)), done / self.total
+
+    def hear(self, iteration: int, now: float) -> None:
+        """So many iterations are done."""
+        silence = now - self.since - self.seconds
+        if self.longest_silence > 0 and silence > max(
+            _SHORTEST_SUSPENSION, _USUAL_SILENCES * self.longest_silence
+        ):
+            self.since += silence - self.longest_silence
+        else:
+            self.longest_silence = max(self.longest_silence, silence)
+        self.iteration, self.seconds = iteration, now - self.since
 
     def compare(self) -> float | None:
         """Once it has done twice as much: the logarithm of its speed since then over that before."""
@@ -166,7 +186,7 @@ class Eta:
             run = self._running[job.run_id]
             done = iteration - run.first
             if done > 0:
-                run.iteration, run.seconds = iteration, monotonic() - run.since
+                run.hear(iteration, monotonic())
                 self._left[job.run_id] = run.seconds / done * (run.total - iteration)
                 self._compare_speeds(run)
             if isinstance(event, EpochEnded):
@@ -242,7 +262,7 @@ class Eta:
         self._free_since.append(monotonic())
         if event.status == "completed":
             self._num_completed_here += 1
-            run.iteration, run.seconds = run.total, monotonic() - run.since
+            run.hear(run.total, monotonic())
         _add(self._seen, [run])
 
     def _compare_speeds(self, run: _Running) -> None:

@@ -14,7 +14,7 @@ from harness.execution.lock import lock_of_run
 from harness.execution.recording import failed_row
 from harness.records import Store
 
-__all__ = ["Execution", "Ledger"]
+__all__ = ["Execution", "Ledger", "record_failure"]
 
 
 @dataclass
@@ -101,7 +101,7 @@ class Ledger:
             if event.status == "failed":
                 row = failed_row(job, self._environment, event.reason or "", started_at)
                 try:
-                    event = _record_failure(Store(job.results), row) or event
+                    event = record_failure(Store(job.results), row) or event
                 except StorageError as error:
                     self._give_up_for(error)
             elif event.status == "unwritable":
@@ -141,11 +141,14 @@ def _end_of(row: dict[str, Any]) -> Ended:
     return Ended(row["status"], row["reason"], row["test_accuracy"])
 
 
-def _record_failure(store: Store, row: dict[str, Any]) -> Ended | None:
-    """Record that a run failed, unless another process has taken it up since.
+def record_failure(store: Store, row: dict[str, Any]) -> Ended | None:
+    """Record that a run failed or was skipped, unless another process has taken it up since.
 
     Returns:
         How it ended, if it was recorded before it failed, or since then by another process.
+
+    Raises:
+        StorageError: it cannot be recorded.
     """
     with lock_of_run(store.checkpoint(row["run_id"])) as lock:
         ended = store.ended_run(row["run_id"])

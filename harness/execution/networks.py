@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from harness.environment import Environment
 from harness.errors import ModelError
 from harness.execution.job import Job
+from harness.execution.ledger import record_failure
 from harness.execution.recording import failed_row
 from harness.models import ModelEntry, find
 from harness.models.distributions import not_installed
@@ -28,7 +29,8 @@ def prepare_networks(jobs: Sequence[Job], environment: Environment, tell: Tell) 
         tell: is given a line about every network that is fetched or cannot be had.
 
     Returns:
-        The jobs whose networks can be had; the others are recorded as skipped, with the reason.
+        The jobs whose networks can be had; the others are recorded as skipped, with the reason, unless another process is
+        at them, or they have come to their end since they were planned.
 
     Raises:
         ModelError: a network of one's own breaks the contract; nothing is recorded.
@@ -47,7 +49,7 @@ def prepare_networks(jobs: Sequence[Job], environment: Environment, tell: Tell) 
     now = datetime.now(UTC)
     for job in jobs:
         if reason := missing.get(job.spec.model):
-            Store(job.results).write_run(failed_row(job, environment, reason, now, status="skipped"))
+            record_failure(Store(job.results), failed_row(job, environment, reason, now, status="skipped"))
     return [job for job in jobs if job.spec.model not in missing]
 
 

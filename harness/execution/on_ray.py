@@ -11,12 +11,19 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing import AuthenticationError, Pipe
-from multiprocessing.connection import Client, Connection, Listener, wait
+from multiprocessing.connection import (
+    Client,
+    Connection,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+    wait,
+)
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,7 +32,7 @@ from harness.errors import UsageError
 from harness.execution.job import Ended, Job, RunObserver
 from harness.execution.ledger import Execution
 from harness.execution.pool import Pool, Worker
-from harness.execution.worker import ConnectionLine, do_jobs
+from harness.execution.worker import ConnectionLine, differences, do_jobs
 from harness.storage import is_remote
 
 if TYPE_CHECKING:
@@ -38,6 +45,8 @@ NUM_LOSSES = 3
 MAX_TASKS = 256
 """Given to Ray at a time; each has a thread here that listens."""
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_OF_SILENCE = 5.0
+"""Of a task, until Ray is asked whether it is there still: a node that loses its power closes no connection."""
 SECONDS_TO_ANSWER = 10
 
 
@@ -133,7 +142,8 @@ class _Door:
 
     def __init__(self, host: str) -> None:
         self.key = secrets.token_bytes(32)
-        self._listener = Listener((host, 0), authkey=self.key, backlog=MAX_TASKS)
+        self._listener = Listener((host, 0), backlog=MAX_TASKS)
+        self._is_closed = threading.Event()
         self._come: dict[str, Connection] = {}
         self._changed = threading.Condition()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -148,6 +158,7 @@ class _Door:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._is_closed.set()
         self._listener.close()
 
     def wait_for(self, token: str, seconds: float) -> Connection | None:
@@ -160,18 +171,25 @@ class _Door:
         while True:
             try:
                 connection = self._listener.accept()
-                token = connection.recv()
-            except (
-                EOFError,
-                ConnectionError,
-                AuthenticationError,
-            ):  # one that went away, or does not know the key
+            except OSError:
+                if self._is_closed.wait(SECONDS_BETWEEN_LOOKS):
+                    return
                 continue
-            except OSError:  # closed
-                return
-            with self._changed:
-                self._come[token] = connection
-                self._changed.notify_all()
+            # whoever says nothing keeps nobody else waiting
+            threading.Thread(target=self._admit, args=(connection,), daemon=True).start()
+
+    def _admit(self, connection: Connection) -> None:
+        """Take in a task; turn away whoever does not know the key, or says something else."""
+        try:
+            deliver_challenge(connection, self.key)
+            answer_challenge(connection, self.key)
+            token = connection.recv()
+        except (EOFError, OSError, AuthenticationError):
+            connection.close()
+            return
+        with self._changed:
+            self._come[token] = connection
+            self._changed.notify_all()
 
 
 @dataclass
@@ -222,7 +240,7 @@ class _Starter:
             connection = self._wait_for(task, token, theirs)
             if connection is not None:
                 with connection:
-                    _pump(connection, theirs)
+                    _pump(connection, theirs, lambda: self._has_ended(task))
             with suppress(Exception):  # whatever it died of, it has died
                 self._ray.get(task.reference, timeout=SECONDS_BETWEEN_LOOKS)
 
@@ -232,16 +250,24 @@ class _Starter:
             if theirs.poll():  # to be stopped before it has begun
                 self._ray.cancel(task.reference, force=True)
                 return None
-            ended, _ = self._ray.wait([task.reference], timeout=0)
-            if ended and (connection := self._door.wait_for(token, 0)) is None:
+            if self._has_ended(task) and (connection := self._door.wait_for(token, 0)) is None:
                 return None
         return connection
 
+    def _has_ended(self, task: _Task) -> bool:
+        ended, _ = self._ray.wait([task.reference], timeout=0)
+        return bool(ended)
 
-def _pump(task: Connection, pool: Connection) -> None:
-    """What one says is told to the other."""
+
+def _pump(task: Connection, pool: Connection, has_ended: Callable[[], bool]) -> None:
+    """What one says is told to the other, until one is gone, or the task has ended and nothing of it is under way."""
+    ended = False
     while True:
-        ready = wait([task, pool])
+        ready = wait([task, pool], SECONDS_OF_SILENCE)
+        if not ready:
+            if ended:
+                return
+            ended = has_ended()
         try:
             if task in ready:
                 pool.send(task.recv())
@@ -283,12 +309,7 @@ def _difference(job: Job) -> str | None:
     from harness.models import find
 
     here = environment.capture(torch.device(job.device), num_threads=job.num_threads, allocator=state)
-    place = here.deciding(find(job.spec.model).origin)
-    others = [
-        f"{name} {place.get(name)}, not {value}"
-        for name, value in job.place.items()
-        if place.get(name) != value
-    ]
+    others = differences(job, here, find(job.spec.model).origin)
     if not others:
         return None
     return f"a node of the cluster differs from the one that planned the run: {', '.join(others)}; run it from there"

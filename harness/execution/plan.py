@@ -10,16 +10,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
-
 from harness import storage
-from harness.config import Experiment, Precision, RunSpec, runs_asked
+from harness.config import Experiment, RunSpec, runs_asked
 from harness.environment import Environment
 from harness.errors import CheckpointError
-from harness.execution.resumption import InterruptedRun, find_interrupted
+from harness.execution.resumption import InterruptedRun, find_interrupted, list_checkpoints
+from harness.execution.speeds import known_speeds
 from harness.models import find
 from harness.records import ENDED, Store
 from harness.training.checkpoint import CheckpointHeader
@@ -156,9 +154,10 @@ def plan_runs(
         runs_at_once: in turn in one process.
     """
     recorded, broken = store.read("runs")
-    rates = _rates(recorded, environment, runs_at_once)
+    speeds = known_speeds(store, environment, runs_at_once)
     here = store.names_here("runs") - {file.path.stem for file in broken}
     ours = {row["run_id"]: row for row in recorded.select(_LOOKED_AT).to_pylist() if row["run_id"] in here}
+    checkpoints = list_checkpoints(store)
     planned = []
     for spec in specs:
         name = run_id(spec, environment)
@@ -166,11 +165,11 @@ def plan_runs(
         interrupted = None
         if state in {"new", "failed"}:
             place = environment.deciding(find(spec.model).origin)
-            interrupted = find_interrupted(name, spec, place, store)
+            interrupted = find_interrupted(name, spec, place, store, checkpoints)
             if interrupted is not None:
                 state, note = "changed", str(interrupted)
         left = 0 if state in ENDED else max(0, spec.iterations - done)
-        seconds = left * spec.recipe.batch_size / _images_per_second(spec, environment, rates, runs_at_once)
+        seconds = left * spec.recipe.batch_size / speeds.images_per_second(spec)
         planned.append(
             PlannedRun(
                 run_id=name,
@@ -207,41 +206,3 @@ def _look_up(row: Mapping[str, Any] | None, checkpoint: Path) -> tuple[State, st
     if row is not None:
         return "failed", f"{row['status']} before: {row['reason']}", 0
     return "new", "", 0
-
-
-Rates = dict[tuple[str, str], float]
-
-
-def _rates(recorded: pa.Table, environment: Environment, runs_at_once: int) -> Rates:
-    """(model, precision) -> median images per second of runs on such a device, as many threads, as many at once."""
-    columns = ["model", "precision", "device_name", "threads", "runs_at_once", "images_per_second"]
-    place = (environment.device_name, environment.threads, runs_at_once)
-    samples: dict[tuple[str, str], list[float]] = {}
-    for row in recorded.select(columns).to_pylist():
-        here = (row["device_name"], row["threads"], row["runs_at_once"] or 1)
-        if here == place and row["images_per_second"]:
-            samples.setdefault((row["model"], row["precision"]), []).append(row["images_per_second"])
-    return {key: median(values) for key, values in samples.items()}
-
-
-# Seconds per image and weighted layer in training on one core, as measured for ResNet-20 and ResNet-56 on
-# Zen 5; a guess for any other machine, and for networks of other widths, until there are records of them.
-_CPU_SECONDS_PER_LAYER = {Precision.BF16: 53e-6, Precision.FP32: 76e-6}
-# Of a mini-batch on a GPU, where small networks take as long as their kernels are many; and how many such networks it
-# can train at once without any becoming slower. Guesses, until there are records.
-_GPU_SECONDS_PER_LAYER = 60e-6
-_GPU_NETWORKS_UNTIL_FULL = 3
-_GUESSED_DEPTH = 20
-_EVALUATION_SHARE = 1.08
-
-
-def _images_per_second(spec: RunSpec, environment: Environment, rates: Rates, runs_at_once: int) -> float:
-    recorded = rates.get((spec.model, spec.precision.value))
-    if recorded is None:
-        depth = find(spec.model).depth or _GUESSED_DEPTH
-        if environment.device == "cpu":
-            recorded = environment.threads / (_CPU_SECONDS_PER_LAYER[spec.precision] * depth)
-        else:
-            alone = spec.recipe.batch_size / (_GPU_SECONDS_PER_LAYER * depth)
-            recorded = alone * min(1.0, _GPU_NETWORKS_UNTIL_FULL / runs_at_once)
-    return recorded / _EVALUATION_SHARE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from multiprocessing.connection import Connection, wait
@@ -78,12 +78,18 @@ class Pool:
 
         Raises:
             StorageError: results cannot be written; all workers have stopped.
+
+        Whatever else is raised, by the observer for one, all workers have stopped by then too, and left checkpoints.
         """
         with handling_signals(self._on_signal):
-            while self._start_workers():
-                ready = wait([worker.line for worker in self._workers])
-                for worker in [worker for worker in self._workers if worker.line in ready]:
-                    self._hear(worker)
+            try:
+                while self._start_workers():
+                    ready = wait([worker.line for worker in self._workers])
+                    for worker in [worker for worker in self._workers if worker.line in ready]:
+                        self._hear(worker)
+            except BaseException:
+                self._abandon()
+                raise
         return self._ledger.execution()
 
     def _start_workers(self) -> bool:
@@ -129,6 +135,16 @@ class Pool:
     def _tell_all_to_stop(self) -> None:
         for worker in self._workers:
             _tell_to_stop(worker)
+
+    def _abandon(self) -> None:
+        """Let all workers end their step, and hear no more of them."""
+        self._tell_all_to_stop()
+        for worker in self._workers:
+            with suppress(Exception):  # until it has ended; what it still says must not hold it up
+                while True:
+                    worker.line.recv()
+            worker.line.close()
+            worker.process.join()
 
     def _on_signal(self, number: int) -> None:
         if self._ledger.signal_number is None:

@@ -26,14 +26,18 @@ def finished_row(
     outcome: Outcome,
     images: ImageSet,
     *,
+    model_source: str,
     started_at: datetime,
     runs_at_once: int,
 ) -> dict[str, Any]:
-    """The record of a run that reached its end, for kind ``runs``; made in the process that trained it."""
+    """The record of a run that reached its end, for kind ``runs``; made in the process that trained it.
+
+    Where it ran, and where its network came from, are as they were when it began.
+    """
     return {
         **_what_was_asked(job),
         **_what_came_of_it(outcome, images),
-        **_where_it_ran(job, here),
+        **_where_it_ran(here, model_source),
         "runs_at_once": runs_at_once,
         "peak_memory_bytes": _peak_memory_bytes(here.device),
         "started_at": started_at,
@@ -44,11 +48,14 @@ def finished_row(
 def failed_row(
     job: Job, here: Environment, reason: str, started_at: datetime, *, status: str = "failed"
 ) -> dict[str, Any]:
-    """The record of a run that ended in an error, or was ``skipped`` because its network cannot be had."""
+    """The record of a run that ended in an error, or was ``skipped`` because its network cannot be had.
+
+    Its network is the one that was planned, whatever has become of that one's code.
+    """
     row: dict[str, Any] = dict.fromkeys(KINDS["runs"].names)
     return row | {
         **_what_was_asked(job),
-        **_where_it_ran(job, here),
+        **_where_it_ran(here, job.place.get("model_source") or find(job.spec.model).origin),
         "status": status,
         "reason": reason,
         "resumed_at": [],
@@ -100,9 +107,12 @@ def _what_came_of_it(outcome: Outcome, images: ImageSet) -> dict[str, Any]:
     }
 
 
-def _where_it_ran(job: Job, here: Environment) -> dict[str, Any]:
-    origin = find(job.spec.model).origin
-    return {"model_source": origin, "environment_sha256": here.fingerprint(origin), **here.columns()}
+def _where_it_ran(here: Environment, model_source: str) -> dict[str, Any]:
+    return {
+        "model_source": model_source,
+        "environment_sha256": here.fingerprint(model_source),
+        **here.columns(),
+    }
 
 
 def predictions(run_id: str, outcome: Outcome, images: ImageSet) -> Any:
@@ -124,11 +134,11 @@ def predictions(run_id: str, outcome: Outcome, images: ImageSet) -> Any:
 
 
 def _peak_memory_bytes(device: str) -> int | None:
-    """Of this process on its present device."""
+    """Of this process on its present device; on CUDA what the allocator took, since it does not see what graphs use of that."""
     if device == "cuda":
         import torch
 
-        return int(torch.cuda.max_memory_allocated())
+        return int(torch.cuda.max_memory_reserved())
     try:
         import resource
     except ImportError:  # Windows

@@ -8,18 +8,30 @@ found, and what has changed since is told.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from harness.config import RunSpec
-from harness.errors import CheckpointError
+from harness.errors import CheckpointError, StorageError
 from harness.execution.lock import is_held
 from harness.records import Store
+from harness.storage import is_remote
 from harness.training.checkpoint import Checkpoint, CheckpointHeader
 from harness.training.loop import Adopted
 
-__all__ = ["InterruptedRun", "adopt", "check_adoptable", "find_interrupted"]
+__all__ = [
+    "Checkpoints",
+    "InterruptedRun",
+    "adopt",
+    "check_adoptable",
+    "find_interrupted",
+    "list_checkpoints",
+]
+
+Checkpoints = Mapping[str, Sequence[Path]]
+"""Those of a store, by what the names of their runs say of model, recipe and seed."""
 
 _ANOTHER_RUN = ("model", "seed", "precision", "data", "iterations", "recipe.name")
 """Who asks for another of these wants another run, and has not changed this one."""
@@ -51,8 +63,16 @@ class InterruptedRun:
         return f"interrupted after iteration {self.iteration:,}, and since then: {', '.join(changes)}"
 
 
+def list_checkpoints(store: Store) -> Checkpoints:
+    """Those that are there, in the order of their names."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(store.checkpoints()):
+        found.setdefault(_without_digests(path.stem), []).append(path)
+    return found
+
+
 def find_interrupted(
-    run_id: str, spec: RunSpec, place: Mapping[str, str], store: Store
+    run_id: str, spec: RunSpec, place: Mapping[str, str], store: Store, checkpoints: Checkpoints
 ) -> InterruptedRun | None:
     """A checkpoint of the same model, recipe, seed, precision, data and length that is not this run's own.
 
@@ -61,16 +81,14 @@ def find_interrupted(
         spec: what is asked of it.
         place: what else decides its bits.
         store: where checkpoints lie.
+        checkpoints: those of the store.
 
     Returns:
-        The one that has come farthest; None if there is none, or a process is at it.
+        The one that has come farthest, of those that no process is at and whose run is not recorded; None if there is none.
     """
     now = _flat(json.loads(spec.model_dump_json()))
-    same = run_id.rsplit("-", 2)[0]  # model, recipe and seed; what follows are digests of the rest
     found = []
-    for path in sorted(store.checkpoints()):
-        if path.stem.rsplit("-", 2)[0] != same:  # others need not be opened
-            continue
+    for path in checkpoints.get(_without_digests(run_id), ()):  # others need not be opened
         try:
             header = CheckpointHeader.read(path)
             then = _flat(json.loads(header.spec))
@@ -89,9 +107,27 @@ def find_interrupted(
         iteration = header.progress["iteration"]
         found.append(InterruptedRun(run_id=header.run_id, iteration=iteration, differences=differences))
     found.sort(key=lambda run: run.iteration)
-    while found and is_held(store.checkpoint(found[-1].run_id)):
+    while found and _is_settled(found[-1].run_id, store):
         found.pop()
     return found[-1] if found else None
+
+
+def _without_digests(run_id: str) -> str:
+    """Model, recipe and seed; what follows are digests of the rest."""
+    return run_id.rsplit("-", 2)[0]
+
+
+def _is_settled(run_id: str, store: Store) -> bool:
+    """Whether a run is recorded, or a process is at it; as far as that can be found out where nothing can be written."""
+    if store.ended_run(run_id) is not None:
+        return True
+    checkpoint = store.checkpoint(run_id)
+    try:
+        return is_held(checkpoint)
+    except StorageError:
+        if is_remote(checkpoint):
+            raise
+        return False
 
 
 def check_adoptable(interrupted: InterruptedRun) -> None:

@@ -18,13 +18,15 @@ from harness.errors import CompanyError, HarnessError, InterruptedRunError, Stor
 from harness.execution.job import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
 from harness.execution.lock import Lock, lock_of_run
 from harness.execution.recording import finished_row, predictions
+from harness.models import find
 from harness.records import Store
 
 if TYPE_CHECKING:
     from harness.data import ImageSet
+    from harness.environment import Environment
     from harness.training.batches import DeviceImages
 
-__all__ = ["ConnectionLine", "Line", "do_jobs", "work"]
+__all__ = ["ConnectionLine", "Line", "differences", "do_jobs", "work"]
 
 SECONDS_BETWEEN_REPORTS = 0.2
 SECONDS_BETWEEN_POLLS = 0.02
@@ -134,6 +136,9 @@ def do_jobs(jobs: Sequence[Job], line: Line) -> None:
     allocator_state = allocator.configure()
     os.environ["OMP_NUM_THREADS"] = str(jobs[0].num_threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault(
+        "CUDA_DEVICE_MAX_CONNECTIONS", "32"
+    )  # queues: streams that share one wait for each other
     company = _Company(len(jobs), allocator_state)
     runs = {job.run_id: _run(job, _RunOnLine(job, line), company) for job in jobs}
     while runs:
@@ -143,6 +148,22 @@ def do_jobs(jobs: Sequence[Job], line: Line) -> None:
                 company.num_runs -= isinstance(end, PutBack)
                 del runs[run_id]
                 line.send(run_id, end)
+
+
+def differences(job: Job, here: Environment, model_source: str) -> list[str]:
+    """What would give a run other bits than its name says, as it is and as it was planned.
+
+    Args:
+        job: the run; of one that says of no place where it was planned, nothing differs.
+        here: where it would be trained.
+        model_source: where its network comes from here.
+    """
+    place = here.deciding(model_source)
+    return [
+        f"{name} {place.get(name)}, not {value}"
+        for name, value in job.place.items()
+        if place.get(name) != value
+    ]
 
 
 _STATUS_OF_ERRORS: dict[type[HarnessError], str] = {
@@ -237,6 +258,13 @@ def _train_and_record(
     device = torch.device(job.device)
     configure(device, job.spec.precision, job.num_threads)
     images, on_device = company.images(job)
+    here = environment.capture(device, num_threads=job.num_threads, allocator=company.allocator_state)
+    model_source = find(job.spec.model).origin
+    if others := differences(job, here, model_source):
+        raise HarnessError(
+            f"what decides its bits has changed since it was planned: {', '.join(others)}; undo that, or start the "
+            "command again"
+        )
     keeping = Keeping(
         run_id=job.run_id,
         place=job.place,
@@ -252,8 +280,15 @@ def _train_and_record(
         eager=job.eager,
         in_company=company.num_runs > 1,
     )
-    here = environment.capture(device, num_threads=job.num_threads, allocator=company.allocator_state)
-    row = finished_row(job, here, outcome, images, started_at=started_at, runs_at_once=company.num_runs)
+    row = finished_row(
+        job,
+        here,
+        outcome,
+        images,
+        model_source=model_source,
+        started_at=started_at,
+        runs_at_once=company.num_runs,
+    )
     epochs = [{"run_id": job.run_id, **epoch} for epoch in outcome.epochs]
     if listener.is_lost():
         raise InterruptedRunError(f"{job.run_id}: another process took it")

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.atomic import write_atomically
+from harness.environment import variables_for_git
 from harness.errors import ModelError, UsageError, printable
 
 __all__ = ["UpstreamFile", "cache_folder", "fetch", "is_here", "load_module", "read", "use_clones_in"]
@@ -211,7 +212,7 @@ def _verified(file: UpstreamFile, content: bytes, where: str) -> bytes:
 def _git(file: UpstreamFile, folder: str, *words: str) -> bytes:
     command = ["git", "-C", folder, "-c", "protocol.version=2", *words]
     # never ask for a password: there may be nobody to answer
-    environment = os.environ | {"GIT_TERMINAL_PROMPT": "0"}
+    environment = variables_for_git() | {"GIT_TERMINAL_PROMPT": "0"}
     try:
         return subprocess.run(
             command,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -157,6 +158,26 @@ def test_earlier_bundle_stays_if_the_new_one_fails(
         pack(small_bundle, description, contents)
     check_pieces(small_bundle, read_manifest(small_bundle)[0])
     assert [path for path in small_bundle.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_earlier_bundle_stays_if_the_new_one_cannot_take_its_place(
+    small_bundle: Path, description: Manifest, contents: list[Content], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, rename = read_manifest(small_bundle), Path.rename
+
+    def refuse(source: Path, target: Path) -> Path:
+        if source.name == "bundle" and source != small_bundle:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(StorageError, match="Permission denied"):
+        pack(small_bundle, description, contents[:2])
+    assert read_manifest(small_bundle) == before
+    check_pieces(small_bundle, before[0])
+    with pytest.raises(StorageError, match="Permission denied"):
+        pack(small_bundle.with_name("another"), description, contents[:2])
+    assert {path.name for path in small_bundle.parent.iterdir()} == {"bundle", "source"}
 
 
 def test_hashes_are_those_of_the_lock(tree: Path) -> None:

@@ -7,13 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
+from harness import progress
+from harness.execution import executors
+from harness.execution.job import Ended, Job, RunObserver
+from harness.execution.ledger import Execution
 from harness.execution.session import Request, resolve
 from harness.models import upstream
 from harness.records import KINDS, Store
@@ -77,6 +82,17 @@ def test_plan_writes_nothing(harness: Harness, tmp_path: Path) -> None:
     assert code == 0
     assert not results.exists()
     assert "7 of 7 runs to do" in out
+
+
+@pytest.mark.parametrize("command", ["plan", "reproduce"])
+def test_help_says_what_models_and_precision_do(harness: Harness, command: str) -> None:
+    _, out, _ = harness(command, "--help")
+    text = " ".join(word for word in out.split() if word != "│")
+    assert (
+        "Train only these models (comma-separated); models that the experiment lacks are added to its first group."
+        in text
+    )
+    assert "Default: the experiment's (paper: fp32)." in text
 
 
 def test_plan_as_json_is_one_versioned_object(harness: Harness, tmp_path: Path) -> None:
@@ -144,7 +160,7 @@ def test_models_fetch_names_what_cannot_be_had(
 
 
 def test_an_empty_store_says_what_to_run(harness: Harness, tmp_path: Path) -> None:
-    code, out, err = harness("results", "list", "--results", tmp_path / "none")
+    code, out, err = harness("results", "list", "--results", tmp_path)
     assert (code, out) == (0, "")
     assert "harness reproduce" in err
 
@@ -186,6 +202,101 @@ def test_a_diverged_run_is_recorded_and_makes_exit_code_4(
     assert "diverged" in err
     row = Store(results).read("runs")[0].to_pylist()[0]
     assert (row["status"], row["test_accuracy"]) == ("diverged", None)
+
+
+@pytest.fixture
+def end_all_as(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """A function that lets every run end so, and nothing be trained."""
+
+    def end(status: str) -> None:
+        def execute(jobs: Sequence[Job], _environment: object, *, observer: RunObserver) -> Execution:
+            ended = {job.run_id: Ended(status, "so it is", test_accuracy=0.5) for job in jobs}
+            for job in jobs:
+                observer(job, ended[job.run_id])
+            return Execution(ended, None)
+
+        monkeypatch.setattr(executors, "choose_executor", lambda *_, **__: execute)
+
+    return end
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [("completed", 0), ("busy", 0), ("failed", 4), ("diverged", 4), ("interrupted", 4)]
+)
+def test_a_run_that_has_no_result_and_nobody_is_at_makes_exit_code_4(
+    harness: Harness,
+    end_all_as: Callable[[str], None],
+    tiny_experiment: Path,
+    tmp_path: Path,
+    status: str,
+    code: int,
+) -> None:
+    end_all_as(status)
+    assert (
+        harness("reproduce", tiny_experiment, "--data", "synthetic", "--results", tmp_path / "results")[0]
+        == code
+    )
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_run_that_is_skipped_is_not_waited_for(
+    harness: Harness, end_all_as: Callable[[str], None], tiny_experiment: Path, tmp_path: Path
+) -> None:
+    tiny_experiment.write_text(tiny_experiment.read_text().replace("plain20", "akamaster-resnet20"))
+    end_all_as("completed")
+    code, _, err = harness(
+        "reproduce", tiny_experiment, "--data", "synthetic", "--results", tmp_path / "results"
+    )
+    assert code == 4
+    assert "akamaster-resnet20: skipped" in err
+    assert "1 of 1 runs completed" in err
+
+
+def test_a_log_that_cannot_be_written_stops_no_run(
+    harness: Harness,
+    end_all_as: Callable[[str], None],
+    tiny_experiment: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown = []
+
+    @contextmanager
+    def observe_runs(_eta: object) -> Iterator[RunObserver]:
+        def show(job: Job, _event: object) -> None:
+            shown.append(job)
+            raise OSError(28, "No space left on device")
+
+        yield show
+
+    monkeypatch.setattr(progress, "observe_runs", observe_runs)
+    end_all_as("completed")
+    code, _, err = harness(
+        "reproduce", tiny_experiment, "--data", "synthetic", "--results", tmp_path / "results"
+    )
+    assert (code, len(shown)) == (0, 2), err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break as POSIX has them")
+def test_when_nobody_reads_its_log_any_more_it_ends_and_leaves_a_checkpoint(
+    write_module: Callable[..., Path], tiny_recipe: Path, tmp_path: Path
+) -> None:
+    write_module()
+    tiny_recipe.write_text(tiny_recipe.read_text().replace("iterations = 80", "iterations = 20000"))
+    process = harness_process(
+        "run", "--model", "mynet:net", "--recipe", tiny_recipe, "--data", "synthetic", "--threads", 1,
+        "--precision", "fp32", "--results", tmp_path / "results",
+    )  # fmt: skip
+    assert process.stderr is not None
+    try:
+        while "train error" not in (line := process.stderr.readline()):  # the first epoch has ended
+            assert line
+        process.stderr.close()
+        assert process.wait(120) == 1
+    finally:
+        process.kill()
+        process.communicate()
+    assert len(list(Store(tmp_path / "results").checkpoints())) == 1
 
 
 def test_a_network_of_one_s_own_in_the_working_folder_is_trained_and_recorded(

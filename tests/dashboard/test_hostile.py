@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from harness.atomic import write_atomically
 from harness.records import KINDS, Live, LiveEpoch, LiveRun, LiveSweep
-from harness.records.schema import to_table
+from harness.records.files import encode
+from harness.records.schema import conform, to_table
 
 from .pages import (
     PAGES,
@@ -83,7 +85,7 @@ NAMES = [
     for text in PAYLOADS
     if not {"/", "\0"} & set(text) and not text.startswith(".") and len(text.encode()) < 200
 ]
-"""Those that can be names of files, and so of records."""
+"""Those that can be names of files, and so of records that others made; the harness writes none of such names."""
 ALL = "\n".join(PAYLOADS)
 """For what only one choice shows: all of them in one text."""
 
@@ -148,7 +150,13 @@ def crowd(store, make_run):
         ]
         run_id = text if text in NAMES else f"named-{number}"
         named = make_run(recipe="paper", run_id=run_id, test_accuracy_best=0.95) | {"model": text}
-        store.write_run(filled("runs", **named), course(run_id), answers(run_id, num_wrong=1 + number % 10))
+        parts = {
+            "epochs": to_table("epochs", course(run_id)),
+            "predictions": conform("predictions", answers(run_id, num_wrong=1 + number % 10)),
+            "runs": to_table("runs", [filled("runs", **named)]),
+        }
+        for kind, table in parts.items():
+            write_atomically(store.root / kind / f"{run_id}.parquet", encode(kind, [table]))
         identity = card("resnet20")
         rows["identities"] += [
             hostile("identities", identity, text),

@@ -179,6 +179,22 @@ def test_a_file_that_is_far_too_large_is_refused_by_its_length(fetch, host, monk
         fetch()
 
 
+@pytest.mark.parametrize("part", [None, b"of an earlier version"])
+def test_an_empty_file_is_a_fault_of_the_source(fetch, target, host, part):
+    if part is not None:
+        write_part(target, host.url + "/file.bin", part)
+
+    def answer(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    host.answer = answer
+    with pytest.raises(SourceError, match=rf"answers with an empty file to {host.url}/file\.bin$"):
+        fetch("/file.bin?signature=x" if part is None else "/file.bin")
+    assert not target.exists()
+
+
 def test_a_host_that_is_not_there_is_reported_in_the_system_s_words(target, progress, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with socket.socket() as unused:

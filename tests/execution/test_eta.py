@@ -180,6 +180,31 @@ def test_time_goes_on_between_two_iterations_but_not_in_silence(clock, make_plan
     assert eta.left("r0") == 90
 
 
+@pytest.mark.parametrize("suspended_at", [3, 5, 10])
+def test_a_run_that_was_suspended_is_no_slower_for_it(clock, make_planned, suspended_at):
+    (run, job), (waiting, _) = make_planned(0, 100.0), make_planned(1, 100.0)
+    eta = Eta([run, waiting], 1)
+    eta.hear(job, Started(0, 10))
+    now = 0.0
+    for iteration in range(1, 11):
+        now += 10.0 if iteration != suspended_at else 3600.0
+        clock(now)
+        eta.hear(job, Advanced(iteration) if iteration < 10 else COMPLETED)
+        assert eta.left("r0") == pytest.approx(10 * (10 - iteration))
+    assert eta.left_in_all().seconds == pytest.approx(100, rel=0.05)
+
+
+@pytest.mark.parametrize(("usual", "silence"), [(10.0, 900.0), (0.2, 59.0)])
+def test_what_merely_takes_long_is_no_suspension(clock, make_planned, usual, silence):
+    run, job = make_planned(0, 100.0)
+    eta = Eta([run], 1)
+    eta.hear(job, Started(0, 10))
+    for now, iteration in ((usual, 1), (2 * usual, 2), (2 * usual + silence, 3)):
+        clock(now)
+        eta.hear(job, Advanced(iteration))
+    assert eta.left("r0") == pytest.approx((2 * usual + silence) / 3 * 7)
+
+
 def test_throughput_is_that_of_runs_completed_here(clock, make_planned):
     runs = [make_planned(seed, 10.0) for seed in range(4)]
     eta = Eta([run for run, _ in runs], 2)

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -15,10 +16,12 @@ from filelock import FileLock
 
 from harness.config import Precision
 from harness.errors import StorageError
+from harness.execution import local
 from harness.execution.job import Advanced, Ended, EpochEnded, PutBack, Started
 from harness.execution.ledger import Ledger
 from harness.execution.local import execute
 from harness.execution.recording import failed_row
+from harness.models import find
 from harness.records import Store
 
 
@@ -239,6 +242,50 @@ def test_a_failure_that_cannot_be_recorded_stops_all(run_jobs, make_job) -> None
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.parametrize("error", [SystemExit(1), BrokenPipeError("nobody reads")], ids=["exit", "error"])
+def test_an_observer_that_raises_ends_all_and_they_leave_checkpoints(
+    run_jobs, make_job, long_recipe, error
+) -> None:
+    jobs, begun = [make_job(recipe=long_recipe, seed=seed) for seed in (0, 1)], set()
+
+    def observe(job, event) -> None:
+        begun.update([job.run_id] if isinstance(event, Advanced) else [])
+        if len(begun) == 2:
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        run_jobs(*jobs, num_workers=2, observer=observe)
+    assert caught.value is error
+    assert multiprocessing.active_children() == []
+    assert {path.stem for path in Store(jobs[0].results).checkpoints()} == begun
+    assert [recorded(job) for job in jobs] == [None, None]
+
+
+@pytest.mark.parametrize("reason", ["the store", "the process"])
+def test_where_the_next_run_cannot_be_begun_those_in_progress_end(
+    run_jobs, make_job, long_recipe, monkeypatch, reason
+) -> None:
+    running, next_one = make_job(recipe=long_recipe), make_job(seed=1)
+    ended_run, start = Store.ended_run, local._start
+
+    def look_up(store, run_id):
+        if reason == "the store" and run_id == next_one.run_id:
+            raise PermissionError("not yours")
+        return ended_run(store, run_id)
+
+    def start_worker(jobs):
+        if reason == "the process" and jobs == [next_one]:
+            raise PermissionError("no more processes")
+        return start(jobs)
+
+    monkeypatch.setattr(Store, "ended_run", look_up)
+    monkeypatch.setattr(local, "_start", start_worker)
+    with pytest.raises(PermissionError):
+        run_jobs(running, next_one, num_workers=2)
+    assert multiprocessing.active_children() == []
+    assert recorded(running) is None
+
+
 def test_what_killed_writers_of_a_run_left_is_removed(run_jobs, make_job) -> None:
     job = make_job(iterations=2)
     store = Store(job.results)
@@ -271,6 +318,44 @@ def test_a_worker_has_its_parent_s_variables_and_code_as_they_are_now(
     job = make_job(model="mynet:net", iterations=1)
     run_jobs(job)
     assert (recorded(job)["status"], recorded(job)["reason"]) == ("completed", None)
+
+
+def test_a_network_that_is_edited_meanwhile_is_not_trained_under_the_name_of_what_it_was(
+    run_jobs, make_job, write_module
+) -> None:
+    code = write_module()
+    first, second = make_job(model="mynet:net"), make_job(model="mynet:net", seed=1)
+    planned = find("mynet:net").origin
+
+    def edit(job, event) -> None:
+        if job is first and isinstance(event, Started):  # its network is built
+            write_module(code.read_text() + "# edited")
+
+    execution = run_jobs(first, second, observer=edit)
+    assert find("mynet:net").origin != planned
+    assert execution.ended[first.run_id].status == "completed"
+    rows = [recorded(job) for job in (first, second)]
+    assert [row["status"] for row in rows] == ["completed", "failed"]
+    assert [row["model_source"] for row in rows] == [planned, planned]
+    assert all(
+        job.run_id.endswith(row["environment_sha256"][:8])
+        for job, row in zip((first, second), rows, strict=True)
+    )
+    change = f"model_source {find('mynet:net').origin}, not {planned}; undo that, or start the command again"
+    assert rows[1]["reason"].endswith(change)
+
+    write_module(code.read_text().removesuffix("# edited"))
+    run_jobs(second)
+    assert recorded(second)["status"] == "completed"
+
+
+def test_a_run_that_was_planned_under_other_conditions_is_not_trained(run_jobs, make_job) -> None:
+    job = make_job()
+    job = replace(job, place={**job.place, "torch": "1.0", "threads": "7"})
+    assert run_jobs(job).ended[job.run_id].status == "failed"
+    row = recorded(job)
+    assert re.search(r"changed since it was planned: torch \S+, not 1\.0, threads 1, not 7; ", row["reason"])
+    assert row["weights_sha256"] is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are not forked")

@@ -2,13 +2,16 @@
 
 import hashlib
 import os
+from datetime import UTC, datetime
 from importlib import metadata
 
 import pytest
+from filelock import FileLock
 
 from harness.errors import ModelError
 from harness.execution import networks
 from harness.execution.networks import prepare_networks
+from harness.execution.recording import failed_row
 from harness.models import find
 from harness.records import Store
 
@@ -26,6 +29,27 @@ def test_a_run_whose_network_cannot_be_had_is_recorded_as_skipped_and_the_others
     assert "git fetch failed" in row["reason"]
     assert any("skipped" in line for line in told)
     assert Store(ours.results).local_run(ours.run_id) is None
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_run_that_another_machine_has_ended_meanwhile_keeps_its_record(make_job, make_environment):
+    job, here = make_job(model="akamaster-resnet20"), make_environment()
+    store = Store(job.results)
+    row = failed_row(job, here, "a loss was not finite", datetime.now(UTC), status="diverged")
+    store.write_run(row)
+    assert prepare_networks([job], here, lambda _: None) == []
+    assert store.local_run(job.run_id) == row
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_run_that_another_machine_is_at_is_not_recorded_as_skipped(make_job, make_environment):
+    job = make_job(model="akamaster-resnet20")
+    store = Store(job.results)
+    lock = store.checkpoint(job.run_id).with_suffix(".lock")
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        assert prepare_networks([job], make_environment(), lambda _: None) == []
+    assert store.local_run(job.run_id) is None
 
 
 @pytest.mark.usefixtures("nowhere")

@@ -4,8 +4,9 @@ import os
 import signal
 import socket
 import threading
+from contextlib import suppress
 from dataclasses import replace
-from multiprocessing import AuthenticationError
+from multiprocessing import AuthenticationError, Pipe
 from multiprocessing.connection import Client
 
 import pytest
@@ -15,13 +16,18 @@ from harness.execution import in_process, local, on_ray
 from harness.execution.job import Advanced, Ended, Noted, Started
 from harness.records import Store
 
-ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.cluster
+
+@pytest.fixture(autouse=True)
+def ray_where_it_is_needed(request):
+    """Tests without a cluster need none."""
+    if request.node.get_closest_marker("cluster"):
+        pytest.importorskip("ray")
 
 
 @pytest.fixture
 def cluster():
     """Three nodes with a core each; the driver is on none of them."""
+    import ray
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
@@ -42,6 +48,7 @@ def silent(job, event):
     pass
 
 
+@pytest.mark.cluster
 def test_runs_are_the_same_whoever_executes_them_though_a_node_is_lost(
     cluster, make_job, make_environment, make_recipe
 ):
@@ -72,6 +79,7 @@ def test_runs_are_the_same_whoever_executes_them_though_a_node_is_lost(
     assert again  # from its checkpoint, not from the beginning
 
 
+@pytest.mark.cluster
 def test_a_signal_drains_the_cluster_and_tasks_that_wait_never_begin(
     cluster, make_job, make_environment, make_recipe
 ):
@@ -103,6 +111,7 @@ def once(function):
     return call
 
 
+@pytest.mark.cluster
 def test_a_node_that_would_give_other_bits_says_so(cluster, make_job, make_environment):
     job = make_job()
     job = replace(job, place=dict(job.place) | {"torch": "1.0"})
@@ -113,22 +122,127 @@ def test_a_node_that_would_give_other_bits_says_so(cluster, make_job, make_envir
     assert Store(job.results).local_run(job.run_id)["status"] == "failed"
 
 
+@pytest.mark.cluster
 def test_without_a_cluster_it_is_said_how_to_start_one(make_job, make_environment):
     with pytest.raises(UsageError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: .*ray start --head"):
         on_ray.execute([make_job()], make_environment(), address="127.0.0.1:1", observer=silent)
 
 
+@pytest.mark.cluster
 @pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "nowhere", "127.0.0.1:x"])
 def test_an_address_of_another_form_is_refused(make_job, make_environment, address):
     with pytest.raises(UsageError, match="write HOST:PORT"):
         on_ray.execute([make_job()], make_environment(), address=address, observer=silent)
 
 
-def test_who_does_not_know_the_key_is_turned_away_and_hinders_nobody():
+@pytest.fixture
+def door():
     with on_ray._Door("127.0.0.1") as door:
-        with pytest.raises(AuthenticationError):
-            Client(door.address, authkey=b"another")
-        socket.create_connection(door.address).close()
-        with Client(door.address, authkey=door.key) as connection:
-            connection.send("token")
-            assert door.wait_for("token", 10) is not None
+        yield door
+
+
+@pytest.fixture
+def come(door):
+    """A function that lets a task come to the door, which may never open, and gives its end of the line."""
+    ends = []
+
+    def knock(token):
+        with suppress(OSError, EOFError):
+            ends.append(Client(door.address, authkey=door.key))
+            ends[-1].send(token)
+
+    def come(token):
+        thread = threading.Thread(target=knock, args=(token,), daemon=True)
+        thread.start()
+        thread.join(10)
+        return ends[-1] if ends else None
+
+    yield come
+    for end in ends:
+        end.close()
+
+
+def test_who_does_not_know_the_key_is_turned_away_and_hinders_nobody(door, come):
+    with pytest.raises(AuthenticationError):
+        Client(door.address, authkey=b"another")
+    socket.create_connection(door.address).close()
+    come("token")
+    assert door.wait_for("token", 10) is not None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, b"\0\0\0\1x", b""],
+    ids=["http", "negative length", "wrong answer", "silence"],
+)
+def test_who_speaks_another_language_or_says_nothing_hinders_nobody(door, come, words):
+    with socket.create_connection(door.address) as stranger:
+        stranger.sendall(words)
+        come("token")
+        assert door.wait_for("token", 10) is not None
+
+
+def test_a_door_that_is_closed_listens_no_more():
+    before = set(threading.enumerate())
+    with on_ray._Door("127.0.0.1") as door:
+        address, [listener] = door.address, set(threading.enumerate()) - before
+    with suppress(OSError):  # wakes it where closing does not
+        socket.create_connection(address, timeout=1).close()
+    listener.join(10)
+    assert not listener.is_alive()
+
+
+class FakeRay:
+    """Knows of one task whether it has ended; starts none."""
+
+    def __init__(self):
+        self.ended = threading.Event()
+
+    def remote(self, **options):
+        return lambda function: None
+
+    def wait(self, references, timeout):
+        return (references, []) if self.ended.is_set() else ([], references)
+
+    def get(self, reference, timeout):
+        raise RuntimeError("the node has died")
+
+
+@pytest.fixture
+def relay(door, come, monkeypatch):
+    """A task that has come, Ray that knows of it, the pool's end of the line, and the thread between them."""
+    monkeypatch.setattr(on_ray, "SECONDS_OF_SILENCE", 0.05, raising=False)
+    ray = FakeRay()
+    ours, theirs = Pipe()
+    arguments = (on_ray._Task(ray, None), "token", theirs)
+    thread = threading.Thread(target=on_ray._Starter(ray, door, 1)._relay, args=arguments, daemon=True)
+    thread.start()
+    task = come("token")
+    yield task, ray, ours, thread
+    task.close()
+    thread.join(10)
+    ours.close()
+
+
+def test_a_node_that_is_lost_without_a_word_is_noticed(relay):
+    task, ray, pool, thread = relay
+    task.send("before")
+    assert pool.poll(10)
+    assert pool.recv() == "before"
+    thread.join(0.5)
+    assert thread.is_alive()  # silence alone means nothing
+    ray.ended.set()  # the connection stays open
+    assert pool.poll(10), "nobody noticed"
+    with pytest.raises(EOFError):
+        pool.recv()
+
+
+def test_what_a_task_said_before_it_ended_is_heard(relay):
+    task, ray, pool, _ = relay
+    ray.ended.set()
+    for number in range(100):
+        task.send(number)
+    task.close()
+    assert [pool.recv() for _ in range(100)] == list(range(100))
+    with pytest.raises(EOFError):
+        pool.recv()

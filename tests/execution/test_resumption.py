@@ -242,6 +242,43 @@ def test_one_that_a_process_is_at_is_passed_over(ask, stopped, plan, store):
 
 
 @pytest.mark.parametrize(
+    ("status", "state"), [("completed", "new"), ("diverged", "new"), ("failed", "changed")]
+)
+def test_what_was_left_of_a_run_that_is_recorded_is_passed_over(ask, stopped, plan, store, status, state):
+    elsewhere = plan(ask(), threads=2)
+    [job] = elsewhere.jobs(math.inf)
+    row = failed_row(job, elsewhere.environment, "so it ended", datetime.now(UTC), status=status)
+    store.write_run(row)
+    assert stopped(ask(), threads=2) == job.run_id
+    session = plan(ask())
+    assert [run.state for run in session.planned] == [state]
+    near = stopped(ask(), 3, threads=3)  # has not come as far
+    [run] = plan(ask()).planned
+    assert run.interrupted.run_id == (near if state == "new" else job.run_id)
+
+
+def test_where_nothing_can_be_written_it_can_still_be_planned(ask, stopped, plan, store):
+    name = stopped(ask(), threads=2)
+    store.checkpoint(name).with_suffix(".lock").mkdir()  # nobody, not even root, can open it for writing
+    [run] = plan(ask()).planned
+    assert run.interrupted.run_id == name
+
+
+def test_checkpoints_are_listed_once_a_plan(ask, stopped, plan, monkeypatch):
+    names = [stopped(ask(seed=seed), threads=2) for seed in range(3)]
+    list_all, num_listed = Store.checkpoints, []
+
+    def checkpoints(store):
+        num_listed.append(1)
+        return list_all(store)
+
+    monkeypatch.setattr(Store, "checkpoints", checkpoints)
+    planned = plan(*(ask(seed=seed) for seed in range(3))).planned
+    assert [run.interrupted.run_id for run in planned] == names
+    assert len(num_listed) == 1
+
+
+@pytest.mark.parametrize(
     "damage",
     [
         lambda content: b"no checkpoint",

@@ -44,7 +44,7 @@ from harness.data import Cache, load
 from harness.data.digests import BatchDigest, DigestTable
 from harness.data.parquet import PARQUET_FILES
 from harness.errors import DataError, HarnessError, ModelError, UsageError
-from harness.execution.resumption import find_interrupted
+from harness.execution.resumption import find_interrupted, list_checkpoints
 from harness.execution.session import Request, resolve
 from harness.models import catalogue, find
 from harness.models.resnet import CifarResNet
@@ -411,7 +411,7 @@ def test_no_pickle_is_executed(tmp_path, fetch, publish, images, here, make_spec
         ways = (
             partial(CheckpointHeader.read, path),
             partial(Checkpoint.read, path, "run-1"),
-            partial(find_interrupted, "run-2", make_spec(), {}, store),
+            partial(find_interrupted, "run-2", make_spec(), {}, store, list_checkpoints(store)),
         )
         try_out(f"checkpoint: {name}", prove, *ways)
         num_bombs += 1

@@ -105,6 +105,44 @@ def test_a_changed_byte_is_refused_and_nothing_is_kept_or_run(repository, cache)
     assert os.environ["CANARY"] == "silent"
 
 
+@pytest.fixture
+def mine(tmp_path):
+    """A repository of the person at the keyboard, with an origin and a commit."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "file").write_text("mine")
+    settings = ["-c", "user.name=n", "-c", "user.email=e@example.org", "-c", "commit.gpgsign=false"]
+    for words in (
+        ["init", "--quiet"],
+        ["remote", "add", "origin", "https://example.org/mine"],
+        ["add", "."],
+        ["commit", "--quiet", "-m", "mine"],
+    ):
+        subprocess.run(["git", "-C", str(folder), *settings, *words], check=True, capture_output=True)
+    return folder
+
+
+BOUND = {
+    "GIT_DIR": ".git",
+    "GIT_WORK_TREE": ".",
+    "GIT_COMMON_DIR": ".git",
+    "GIT_INDEX_FILE": ".git/index",
+    "GIT_OBJECT_DIRECTORY": ".git/objects",
+    "GIT_CONFIG": ".git/config",
+}
+"""Variable of git -> what it names in a repository, as for hooks, worktrees and folders of settings."""
+
+
+@pytest.mark.parametrize("names", [*([name] for name in BOUND), list(BOUND)], ids="+".join)
+def test_a_repository_that_git_is_bound_to_stays_as_it_is(repository, cache, mine, monkeypatch, names):
+    pinned = repository(SOURCE)
+    before = {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()}
+    for name in names:
+        monkeypatch.setenv(name, str(mine / BOUND[name]))
+    assert fetch(pinned, cache=cache).read_bytes() == SOURCE
+    assert {path: path.read_bytes() for path in mine.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
