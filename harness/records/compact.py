@@ -16,6 +16,7 @@ from harness.records.files import decode, encode
 from harness.records.packs import PACKED, Pack, list_packs
 from harness.records.schema import ENDED
 from harness.records.store import BrokenFile, Store, read_named
+from harness.records.values import check_name
 
 __all__ = ["Compaction", "compact"]
 
@@ -62,7 +63,7 @@ def compact(store: Store) -> Compaction:
         for singles in _in_parts(_singles(store, kind, ended, outcome)):
             path = _write_pack(store, kind, singles)
             outcome.packs.append(path)
-            _remove(singles, outcome)
+            _remove([single.file for single in singles], outcome)
     return outcome
 
 
@@ -75,6 +76,7 @@ def _ended(store: Store) -> set[str]:
 def _singles(store: Store, kind: str, ended: set[str], outcome: Compaction) -> Iterator[_Single]:
     """Files that are to come into packs; of those that are in one already, what is there twice is removed."""
     packs = list_packs(store.root, kind)
+    twice: list[storage.Listed] = []
     for file in storage.listing(store.root / kind, ".parquet"):
         name = file.path.stem
         if name not in ended:
@@ -84,6 +86,7 @@ def _singles(store: Store, kind: str, ended: set[str], outcome: Compaction) -> I
             content = storage.read(file.path)
             table = decode(content, kind)
             read_named(file.path, kind)
+            check_name(name)
             packed = _packed(packs, name)
         except OSError:  # another process has removed it
             continue
@@ -93,10 +96,11 @@ def _singles(store: Store, kind: str, ended: set[str], outcome: Compaction) -> I
         single = _Single(file, table, len(content))
         if packed is None:
             yield single
-        elif packed.equals(table):
-            _remove([single], outcome)
+        elif _is_same(packed, table, kind):
+            twice.append(file)
         else:
             outcome.num_kept += 1
+    _remove(twice, outcome)
 
 
 def _packed(packs: Sequence[Pack], name: str) -> pa.Table | None:
@@ -127,17 +131,28 @@ def _write_pack(store: Store, kind: str, singles: Sequence[_Single]) -> Path:
     write_atomically(path, content)
     with storing(path):
         written = storage.read(path)
-    if not decode(written, kind).equals(whole):
+    if not _is_same(decode(written, kind), whole, kind):
         raise StorageError(f"{path}: does not hold what was written; nothing was removed")
     return path
 
 
-def _remove(singles: Sequence[_Single], outcome: Compaction) -> None:
-    """Those that are still what was read."""
-    now = {file.path.name: file.stamp for file in storage.listing(singles[0].file.path.parent, ".parquet")}
-    for single in singles:
-        path = single.file.path
-        if single.file.stamp is not None and now.get(path.name) == single.file.stamp:
-            with storing(path):
-                storage.remove(path)
+def _is_same(one: pa.Table, other: pa.Table, kind: str) -> bool:
+    """Whether two tables hold the same, also where that is no number, which arrow takes for unequal to itself."""
+    return one.equals(other) or _bytes(one, kind) == _bytes(other, kind)
+
+
+def _bytes(table: pa.Table, kind: str) -> bytes:
+    """A file of it, whose pages do not depend on how the table came together."""
+    return encode(kind, [table.combine_chunks()])
+
+
+def _remove(files: Sequence[storage.Listed], outcome: Compaction) -> None:
+    """Those of a folder that are still what was read."""
+    if not files:
+        return
+    now = {file.path.name: file.stamp for file in storage.listing(files[0].path.parent, ".parquet")}
+    for file in files:
+        if file.stamp is not None and now.get(file.path.name) == file.stamp:
+            with storing(file.path):
+                storage.remove(file.path)
             outcome.num_files += 1

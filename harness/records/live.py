@@ -18,6 +18,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter, ValidationEr
 
 from harness import storage
 from harness.atomic import write_atomically
+from harness.records.store import Store
 
 __all__ = ["Live", "LiveEpoch", "LiveRun", "LiveSweep"]
 
@@ -48,7 +49,7 @@ class LiveEpoch:
 
 @dataclass(frozen=True, kw_only=True)
 class LiveRun:
-    """A run that is not recorded yet."""
+    """A run that has not come to its end yet, as far as is recorded."""
 
     run_id: str
     experiment: str
@@ -129,9 +130,9 @@ class Live:
         return not storage.is_remote(self._root)
 
     def runs(self) -> list[LiveRun]:
-        """Those that are not recorded yet, in the order of their ids; what is broken or forgotten is passed over."""
+        """Those that have not ended yet, in the order of their ids; what is broken or forgotten is passed over."""
         return [
-            run for name, run in _read(self._runs, _RUN) if run.run_id == name and not self._is_recorded(name)
+            run for name, run in _read(self._runs, _RUN) if run.run_id == name and not self._has_ended(name)
         ]
 
     def sweeps(self) -> list[LiveSweep]:
@@ -178,9 +179,9 @@ class Live:
             if _is_older(storage.changed_at(listed.path), _FORGOTTEN):
                 storage.remove(listed.path)
 
-    def _is_recorded(self, run_id: str) -> bool:
-        """Whether whoever recorded it died before it was forgotten here."""
-        return storage.exists(self._root / "runs" / f"{run_id}.parquet")
+    def _has_ended(self, run_id: str) -> bool:
+        """Whether whoever recorded it died before it was forgotten here; one that failed may be at work again."""
+        return Store(self._root).ended_run(run_id) is not None
 
 
 def _read(folder: Path, adapter: TypeAdapter[_T]) -> Iterator[tuple[str, _T]]:

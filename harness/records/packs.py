@@ -21,6 +21,7 @@ from harness import storage
 from harness.errors import RecordError, printable
 from harness.records.files import check_marks, check_seal, decode, to_present
 from harness.records.schema import KINDS
+from harness.records.values import check_name
 
 __all__ = ["PACKED", "Pack", "list_packs"]
 
@@ -60,7 +61,10 @@ class Pack:
         Raises:
             RecordError: it is broken.
         """
-        return decode(_content(self.path), self.kind)
+        table = decode(_content(self.path), self.kind)
+        for name in table.column(0).unique().to_pylist():
+            check_name(name)
+        return table
 
     def read_some(self, names: Sequence[str]) -> pa.Table:
         """Some of its records, of those that it has.
@@ -102,7 +106,9 @@ def _names(pack: Pack) -> dict[str, list[int]]:
             statistics = parquet.metadata.row_group(group).column(0).statistics
             if statistics is None or statistics.min != statistics.max:
                 raise RecordError("has a row group of several records")
-            places.setdefault(str(statistics.min), []).append(group)
+            name = str(statistics.min)
+            check_name(name)
+            places.setdefault(name, []).append(group)
     return places
 
 

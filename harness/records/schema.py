@@ -97,7 +97,7 @@ _RUNS = pa.schema(
         pa.field("train_error", _float),
         pa.field("seconds", _float),  # training and evaluation, over all starts
         pa.field("images_per_second", _float),  # training, without warm-up, evaluation and checkpoints
-        pa.field("peak_memory_bytes", _int),  # of the process on a CPU, allocated by it on a GPU
+        pa.field("peak_memory_bytes", _int),  # of the process on a CPU, taken by its allocator on a GPU
         pa.field("parameters", _int),
         pa.field("macs", _int),
         # of each 3x3 layer in order of execution, after batch normalisation, over the test set: He et al. (2015), Figure 7

@@ -29,6 +29,7 @@ from harness.records.files import decode, encode
 from harness.records.index import Index, Indexed, write_index
 from harness.records.packs import Pack, list_packs
 from harness.records.schema import ENDED, KINDS, conform, to_table
+from harness.records.values import check_name
 
 __all__ = ["PARTS_OF_RUNS", "BrokenFile", "Record", "Store", "read_named"]
 
@@ -107,8 +108,9 @@ class Store:
         """Record a table of the present schema under a name, in place of what has it.
 
         Raises:
-            RecordError: it holds what nobody can have measured.
+            RecordError: it holds what nobody can have measured, or the name is none of a record.
         """
+        check_name(name)
         write_atomically(self.root / kind / f"{name}.parquet", encode(kind, [table]))
 
     def read(self, kind: str, run_ids: Sequence[str] | None = None) -> tuple[pa.Table, list[BrokenFile]]:

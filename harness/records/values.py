@@ -1,15 +1,19 @@
-"""What the columns of records can hold, beyond the types of their schema; whatever else stands there nobody has measured."""
+"""What records can be called, and what their columns can hold beyond the types of their schema.
+
+Whatever else stands there nobody has measured.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from harness.errors import RecordError
+from harness.errors import RecordError, printable
 
-__all__ = ["check_values"]
+__all__ = ["check_name", "check_values"]
 
 _FRACTIONS: Final = frozenset(
     {
@@ -32,6 +36,22 @@ _NUM_CLASSES: Final = 10
 
 _MICROSECONDS = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
 """Since 1970, of the years 1 to 9999, which Python knows."""
+
+
+_NAME: Final = re.compile(r"[A-Za-z0-9-][A-Za-z0-9.-]{0,224}")
+"""Of a record of any kind. It names a file, which is hidden under a longer name while it is written: 225 of 255 bytes are left."""
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no name of a record, so that its file lies nowhere but in the folder of its kind.
+
+    Raises:
+        RecordError: it is none.
+    """
+    if not _NAME.fullmatch(name):
+        raise RecordError(
+            f"{printable(repr(name))} is no name of a record, which has letters, digits, hyphens and dots, but none in front"
+        )
 
 
 def check_values(table: pa.Table) -> None:

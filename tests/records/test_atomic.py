@@ -125,6 +125,40 @@ def test_bytes_are_on_the_disk_before_the_name_changes_hands(tmp_path, monkeypat
     assert events == ["file", "rename", "folder"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open a folder")
+@pytest.mark.parametrize(
+    ("number", "is_ours"),
+    [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True), (errno.ENOSPC, True)],
+)
+def test_a_folder_that_cannot_be_synchronised_by_its_kind_is_no_error(tmp_path, monkeypatch, number, is_ours):
+    fsync = os.fsync
+
+    def refuse_folders(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    path = tmp_path / "file"
+    if is_ours:
+        with pytest.raises(StorageError, match="cannot write"):
+            write_atomically(path, b"new")
+    else:
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows cannot open a folder")
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP])
+def test_a_file_that_cannot_be_synchronised_is_an_error(tmp_path, monkeypatch, number):
+    def refuse(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StorageError, match="cannot write"):
+        write_atomically(tmp_path / "file", b"new")
+
+
 WRITER = """
 import sys
 from pathlib import Path

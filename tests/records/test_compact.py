@@ -7,7 +7,9 @@ from harness.errors import RecordError, StorageError
 from harness.records import PACKED, Store
 from harness.records import compact as module
 from harness.records.compact import compact
+from harness.records.files import encode
 from harness.records.merge import merge
+from harness.records.schema import to_table
 
 RUNS = [f"run-{number}" for number in range(5)]
 
@@ -67,6 +69,70 @@ def test_runs_that_may_be_done_again_stay_as_they_are(store, write):
     assert singles(store) == ["run-1"]
     assert store.ended_run("run-1") is None
     assert {row["run_id"] for row in everything(store)["runs"]} == {"run-0", "run-1"}
+
+
+NO_NUMBER = float("nan")
+DIVERGED = {"status": "diverged", "train_loss": NO_NUMBER, "test_loss": NO_NUMBER}
+
+
+@pytest.fixture
+def write_diverged(store, make_run, make_epoch, make_predictions):
+    """A function that records a run whose numbers are none, wherever they can be; the first column says how it went."""
+
+    def write(run_id, test_loss=NO_NUMBER):
+        run = make_run(run_id=run_id, **DIVERGED | {"test_loss": test_loss})
+        epoch = make_epoch(run_id=run_id, train_loss=NO_NUMBER, losses=[2.5, NO_NUMBER])
+        table = make_predictions(run_id)
+        logits = [[NO_NUMBER] * 10] * len(table)
+        at = table.schema.get_field_index("logits")
+        table = table.set_column(at, "logits", pa.array(logits, table.schema.field(at).type))
+        store.write_run(run, [epoch], table)
+
+    return write
+
+
+def test_a_run_that_diverged_to_what_is_no_number_is_compacted(store, write, write_diverged):
+    write("run-0")
+    write_diverged("run-1")
+    before = repr(everything(store))
+    assert before.count("nan") == 2 + 2 + 3 * 10
+    compaction = compact(store)
+    assert (compaction.num_files, len(compaction.packs), compaction.num_kept) == (6, 3, 0)
+    assert repr(everything(store)) == before
+    write_diverged("run-1")  # as an interrupted compaction leaves it
+    again = compact(store)
+    assert (again.num_files, again.packs, again.num_kept) == (3, [], 0)
+    write_diverged("run-1", test_loss=2.5)
+    assert compact(store).num_kept == 1
+    assert singles(store) == ["run-1"]
+
+
+def test_what_is_there_twice_is_listed_once_however_much_it_is(store, write, monkeypatch):
+    listing, listed = module.storage.listing, []
+    monkeypatch.setattr(
+        module.storage, "listing", lambda folder, suffix: listed.append(folder) or listing(folder, suffix)
+    )
+    numbers = []
+    for runs in (RUNS[:1], RUNS):
+        write(*runs)
+        compact(store)
+        write(*runs)
+        listed.clear()
+        assert compact(store).num_files == 3 * len(runs)
+        numbers.append(len(listed))
+    assert singles(store) == []
+    assert numbers[0] == numbers[1]
+
+
+@pytest.mark.parametrize("name", ["a b", "a_b", "**a**", "\u202ea"])
+def test_a_name_that_no_pack_may_hold_comes_into_none(store, write, make_run, name):
+    write("run-0")
+    path = store.root / "runs" / f"{name}.parquet"
+    path.write_bytes(encode("runs", [to_table("runs", [make_run(run_id=name)])]))
+    compaction = compact(store)
+    assert [file.path for file in compaction.broken] == [path]
+    assert singles(store) == [name]
+    assert {row["run_id"] for row in everything(store)["runs"]} == {"run-0", name}
 
 
 def test_files_are_parted_by_number_and_size(store, write, monkeypatch):

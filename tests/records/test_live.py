@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from harness.records import Live
+from harness.records import Live, Store
+from harness.records.compact import compact
 
 NOW = datetime.now(UTC)
 
@@ -58,11 +59,28 @@ def test_a_sweep_that_ends_forgets_those_that_died_long_ago(live, tmp_path, swee
     assert [sweep.sweep_id for sweep in live.sweeps()] == ["2"]
 
 
-def test_a_run_that_is_recorded_is_no_longer_in_progress(live, tmp_path, run):
+@pytest.mark.parametrize("status", ["completed", "diverged"])
+def test_a_run_that_has_ended_is_no_longer_in_progress(live, tmp_path, run, make_run, status):
+    store = Store(tmp_path)
+    store.write_run(make_run(run_id="r", status=status))
+    live.tell_run(run)
+    assert live.runs() == []
+    assert compact(store).num_files == 1
+    assert live.runs() == []
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_a_run_that_is_tried_again_is_in_progress(live, tmp_path, run, make_run, status):
+    Store(tmp_path).write_run(make_run(run_id="r", status=status))
+    live.tell_run(run)
+    assert live.runs() == [run]
+
+
+def test_a_run_whose_record_is_broken_is_in_progress(live, tmp_path, run):
     live.tell_run(run)
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "r.parquet").touch()
-    assert live.runs() == []
+    assert live.runs() == [run]
 
 
 def test_sweeps_are_latest_first(live, sweep):

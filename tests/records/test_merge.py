@@ -2,12 +2,15 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from harness.errors import StorageError
-from harness.records import Store
+from harness.errors import RecordError, StorageError
+from harness.records import KINDS, PACKED, Store
+from harness.records.files import encode
 from harness.records.merge import merge
+from harness.records.schema import conform, to_table
 
 
 @pytest.fixture
@@ -166,3 +169,92 @@ def test_a_merge_that_was_interrupted_can_be_done_again(here, there, make_run, m
     assert ids(here) == []
     assert names(merge(here, there)) == ["runs/run-1"]
     assert here.check() == (2, [])
+
+
+NO_NAMES = [
+    "../../escaped",
+    "..",
+    ".hidden",
+    "a/b",
+    "a\\b",
+    "",
+    "a b",
+    "run_1",
+    "nul\0",
+    "run-1\n",
+    "ä",
+    "a" * 226,
+]
+
+
+@pytest.fixture
+def pack(there, make_run, make_epoch, make_predictions):
+    """A function that puts a file of many records, with one of a name, where it is merged from."""
+
+    def pack(kind, name):
+        rows = {"runs": make_run(run_id=name), "epochs": make_epoch(run_id=name)}
+        if kind == "predictions":
+            table = conform(kind, make_predictions(name))
+        else:
+            table = to_table(kind, [rows[kind]])
+        path = there.root / "compacted" / kind / f"{'0' * 16}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(kind, [table]))
+        return path
+
+    return pack
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+def test_what_would_be_written_elsewhere_is_not_taken(here, there, make_run, pack, name, tmp_path):
+    precious = tmp_path / "escaped.parquet"
+    precious.write_bytes(b"precious")
+    there.write_run(make_run())
+    path = pack("runs", name)
+    merger = merge(here, there)
+    assert names(merger) == ["runs/run-1"]
+    [broken] = merger.broken
+    assert broken.path == path
+    assert "is no name of a record" in broken.reason
+    assert precious.read_bytes() == b"precious"
+    assert [file.relative_to(here.root).as_posix() for file in here.root.rglob("*") if file.is_file()] == [
+        "runs/run-1.parquet"
+    ]
+
+
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("name", ["../../escaped", "a b"])
+def test_a_pack_with_such_a_name_is_broken_wherever_it_is_read(there, pack, kind, name):
+    path = pack(kind, name)
+    for wanted in (None, [name]):
+        found, broken = there.read(kind, wanted)
+        assert ([file.path for file in broken], len(found)) == ([path], 0)
+    assert [file.path for file in there.check()[1]] == [path]
+    assert there.find(kind, name) is None
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_nobody_writes_a_record_of_such_a_name(
+    here, kind, name, make_run, make_epoch, make_predictions, make_row, tmp_path
+):
+    of_run = make_run(run_id=name), [make_epoch(run_id=name)], make_predictions(name)
+    write, record = (here.write_run, of_run) if kind in PACKED else (here.write, (kind, make_row(kind, name)))
+    with pytest.raises(RecordError, match="is no name of a record"):
+        write(*record)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_all_names_that_the_harness_gave_can_be_written(kind):
+    from harness.records.values import check_name
+
+    published = Store(Path(__file__).parents[2] / "results").names(kind)
+    assert published
+    for name in published:
+        check_name(name)
+
+
+def test_a_name_may_be_as_long_as_that_of_a_file(here, make_run):
+    here.write_run(make_run(run_id="a" * 225))
+    assert ids(here) == ["a" * 225]
