@@ -11,7 +11,7 @@
     ├── RecordError                   a results file is broken, or a record breaks its schema
     ├── StorageError                  a file cannot be written: the disk is full, broken, not ours, or out of reach
     ├── CheckpointError               a checkpoint does not belong to the run, or is broken
-    ├── CompanyError                  a run cannot be trained beside others in one process; it is trained alone
+    ├── NotConcurrentError                  a run cannot be trained beside others in one process; it is trained alone
     ├── BundleError                   a bundle for a machine without network cannot be made, or is not whole
     ├── PictureError                  a picture cannot be drawn: Chromium or what drives it is not there
     └── InterruptedRunError           exit code 130: a run was told to stop, and left a checkpoint
@@ -28,13 +28,13 @@ from collections.abc import Iterable
 __all__ = [
     "BundleError",
     "CheckpointError",
-    "CompanyError",
     "ConfigError",
     "DataError",
     "DigestError",
     "HarnessError",
     "InterruptedRunError",
     "ModelError",
+    "NotConcurrentError",
     "PictureError",
     "RecordError",
     "SourceError",
@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 _MAX_MESSAGE = 10_000
+_MAX_NAMES = 15
 
 
 def printable(text: object, limit: int = 200) -> str:
@@ -79,7 +80,7 @@ class ConfigError(UsageError):
 
 
 class UnknownNameError(UsageError):
-    """A name that is in no catalogue; the message lists what is, nearest first.
+    """A name that is in no catalogue; the message names the nearest of those that are, or all of a few.
 
     Args:
         kind: what the name should have been, e.g. ``"model"``.
@@ -89,8 +90,15 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = list(known)
-        close = difflib.get_close_matches(name, names, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+        if close := difflib.get_close_matches(name, names, n=3):
+            hint = f"did you mean {' or '.join(close)}?"
+        elif len(names) > _MAX_NAMES:
+            near = difflib.get_close_matches(name, names, n=_MAX_NAMES, cutoff=0)
+            hint = f"known: {', '.join(near)} and {len(names) - _MAX_NAMES} more"
+        else:
+            hint = f"known: {', '.join(names)}"
+        if kind == "model" and not close:
+            hint += "; see: harness models list"
         super().__init__(f"no {kind} named {printable(repr(name))}; {hint}")
 
 
@@ -122,7 +130,7 @@ class CheckpointError(HarnessError):
     """A checkpoint does not belong to this run, or is broken."""
 
 
-class CompanyError(HarnessError):
+class NotConcurrentError(HarnessError):
     """A run cannot be trained in turn with others in one process; alone it can."""
 
 

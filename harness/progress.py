@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.console import stderr
 from harness.execution.eta import Eta, iteration_of
-from harness.execution.job import Ended, EpochEnded, Event, Job, Noted, PutBack, RunObserver, Started
+from harness.execution.job import Ended, EpochEnded, Event, Job, Noted, Requeued, RunObserver, Started
 from harness.formats import duration, duration_range
 
 __all__ = ["StepObserver", "observe_runs", "observe_steps"]
@@ -163,7 +163,7 @@ def _print_words(label: str, event: Event, eta: Eta) -> None:
     """What people are told in a line of its own: how a run ended, and what is special about it."""
     if isinstance(event, Noted):
         stderr.print(f"{label}: {event.text}")
-    elif isinstance(event, PutBack):
+    elif isinstance(event, Requeued):
         stderr.print(f"{label}: will be trained alone: {event.reason}")
     elif isinstance(event, Ended):
         _print_end(label, event, eta)

@@ -282,10 +282,10 @@ def keep(tmp_path):
     """A function from a run's name to how it is kept: in the test's folder, with a checkpoint only when it stops."""
 
     def make(run_id):
-        from harness.training.loop import Keeping
+        from harness.training.loop import CheckpointPolicy
 
         checkpoint = tmp_path / f"{run_id}.safetensors"
-        return Keeping(run_id=run_id, place={}, checkpoint=checkpoint, seconds=math.inf)
+        return CheckpointPolicy(run_id=run_id, place={}, checkpoint=checkpoint, seconds=math.inf)
 
     return make
 

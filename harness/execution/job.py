@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.config import RunSpec
 
-__all__ = ["Advanced", "Ended", "EpochEnded", "Event", "Job", "Noted", "PutBack", "RunObserver", "Started"]
+__all__ = ["Advanced", "Ended", "EpochEnded", "Event", "Job", "Noted", "Requeued", "RunObserver", "Started"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Noted:
 
 
 @dataclass(frozen=True)
-class PutBack:
+class Requeued:
     """The run has not begun, and is to be trained alone; the last that is heard of it from this worker."""
 
     reason: str
@@ -80,7 +80,7 @@ class Ended:
     """Of an error that is no `HarnessError`."""
 
 
-Event = Started | Advanced | EpochEnded | Noted | PutBack | Ended
+Event = Started | Advanced | EpochEnded | Noted | Requeued | Ended
 
 RunObserver = Callable[[Job, Event], None]
 """Is told of the events of runs."""

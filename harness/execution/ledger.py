@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.environment import Environment
 from harness.errors import StorageError
-from harness.execution.job import Ended, Event, Job, PutBack, RunObserver
+from harness.execution.job import Ended, Event, Job, Requeued, RunObserver
 from harness.execution.lock import lock_of_run
 from harness.execution.recording import failed_row
 from harness.records import Store
@@ -89,10 +89,10 @@ class Ledger:
 
         Args:
             job: that was handed out.
-            event: the last of a job is `Ended` or `PutBack`.
+            event: the last of a job is `Ended` or `Requeued`.
             started_at: when its process began.
         """
-        if isinstance(event, PutBack):
+        if isinstance(event, Requeued):
             self._put_back.append(job)
         elif isinstance(event, Ended):
             if event.status == "busy" and not self._asking_again:

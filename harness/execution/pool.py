@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Protocol
 
 from harness.environment import Environment
-from harness.execution.job import Ended, Event, Job, Noted, PutBack, RunObserver
+from harness.execution.job import Ended, Event, Job, Noted, Requeued, RunObserver
 from harness.execution.ledger import Execution, Ledger
 
 __all__ = ["Pool", "Process", "Worker", "handling_signals"]
@@ -128,7 +128,7 @@ class Pool:
             self._take(worker, job, Ended("failed", reason))
 
     def _take(self, worker: Worker, job: Job, event: Event) -> None:
-        if isinstance(event, Ended | PutBack):
+        if isinstance(event, Ended | Requeued):
             del worker.jobs[job.run_id]
         self._ledger.take(job, event, worker.started_at)
 

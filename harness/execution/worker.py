@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from harness import allocator, storage
 from harness.atomic import storing
-from harness.errors import CompanyError, HarnessError, InterruptedRunError, StorageError
-from harness.execution.job import Advanced, Ended, EpochEnded, Event, Job, Noted, PutBack, Started
+from harness.errors import HarnessError, InterruptedRunError, NotConcurrentError, StorageError
+from harness.execution.job import Advanced, Ended, EpochEnded, Event, Job, Noted, Requeued, Started
 from harness.execution.lock import Lock, lock_of_run
 from harness.execution.recording import finished_row, predictions
 from harness.models import find
@@ -139,13 +139,13 @@ def do_jobs(jobs: Sequence[Job], line: Line) -> None:
     os.environ.setdefault(
         "CUDA_DEVICE_MAX_CONNECTIONS", "32"
     )  # queues: streams that share one wait for each other
-    company = _Company(len(jobs), allocator_state)
-    runs = {job.run_id: _run(job, _RunOnLine(job, line), company) for job in jobs}
+    shared = _SharedByRuns(len(jobs), allocator_state)
+    runs = {job.run_id: _run(job, _RunOnLine(job, line), shared) for job in jobs}
     while runs:
         for run_id in list(runs):
             end = _advance(runs[run_id])
             if end is not None:
-                company.num_runs -= isinstance(end, PutBack)
+                shared.num_runs -= isinstance(end, Requeued)
                 del runs[run_id]
                 line.send(run_id, end)
 
@@ -172,15 +172,15 @@ _STATUS_OF_ERRORS: dict[type[HarnessError], str] = {
 }
 
 
-def _advance(run: _Turns) -> Ended | PutBack | None:
+def _advance(run: _Turns) -> Ended | Requeued | None:
     """One turn of a run, or how it ended."""
     try:
         next(run)
     except StopIteration as stop:
         end: Ended = stop.value
         return end
-    except CompanyError as error:
-        return PutBack(str(error))
+    except NotConcurrentError as error:
+        return Requeued(str(error))
     except HarnessError as error:
         return Ended(_STATUS_OF_ERRORS.get(type(error), "failed"), str(error))
     except Exception as error:  # noqa: BLE001 - whatever a run died of is recorded, and the others go on
@@ -189,7 +189,7 @@ def _advance(run: _Turns) -> Ended | PutBack | None:
     return None
 
 
-class _Company:
+class _SharedByRuns:
     """What the runs of a process share."""
 
     def __init__(self, num_runs: int, allocator_state: str) -> None:
@@ -218,7 +218,7 @@ class _Company:
 _Turns = Generator[None, None, Ended]
 
 
-def _run(job: Job, listener: _RunOnLine, company: _Company) -> _Turns:
+def _run(job: Job, listener: _RunOnLine, shared: _SharedByRuns) -> _Turns:
     store = Store(job.results)
     checkpoint = store.checkpoint(job.run_id)
     with lock_of_run(checkpoint) as lock:
@@ -229,7 +229,7 @@ def _run(job: Job, listener: _RunOnLine, company: _Company) -> _Turns:
         if row is None:
             listener.is_lost = lock.is_lost
             try:
-                row = yield from _train_and_record(job, listener, company, store)
+                row = yield from _train_and_record(job, listener, shared, store)
             except InterruptedRunError:
                 if lock.is_lost():
                     return Ended("busy", "another process took this run, which had been silent for long")
@@ -246,26 +246,26 @@ def _remove(checkpoint: Path, lock: Lock) -> None:
 
 
 def _train_and_record(
-    job: Job, listener: _RunOnLine, company: _Company, store: Store
+    job: Job, listener: _RunOnLine, shared: _SharedByRuns, store: Store
 ) -> Generator[None, None, dict[str, Any]]:
     import torch
 
     from harness import environment
     from harness.training.device import configure
-    from harness.training.loop import Keeping, train_in_turns
+    from harness.training.loop import CheckpointPolicy, train_in_turns
 
     started_at = datetime.now(UTC)
     device = torch.device(job.device)
     configure(device, job.spec.precision, job.num_threads)
-    images, on_device = company.images(job)
-    here = environment.capture(device, num_threads=job.num_threads, allocator=company.allocator_state)
+    images, on_device = shared.images(job)
+    here = environment.capture(device, num_threads=job.num_threads, allocator=shared.allocator_state)
     model_source = find(job.spec.model).origin
     if others := differences(job, here, model_source):
         raise HarnessError(
             f"what decides its bits has changed since it was planned: {', '.join(others)}; undo that, or start the "
             "command again"
         )
-    keeping = Keeping(
+    policy = CheckpointPolicy(
         run_id=job.run_id,
         place=job.place,
         checkpoint=store.checkpoint(job.run_id),
@@ -275,10 +275,10 @@ def _train_and_record(
         job.spec,
         on_device,
         device,
-        keeping,
+        policy,
         listener=listener,
         eager=job.eager,
-        in_company=company.num_runs > 1,
+        concurrent=shared.num_runs > 1,
     )
     row = finished_row(
         job,
@@ -287,7 +287,7 @@ def _train_and_record(
         images,
         model_source=model_source,
         started_at=started_at,
-        runs_at_once=company.num_runs,
+        runs_at_once=shared.num_runs,
     )
     epochs = [{"run_id": job.run_id, **epoch} for epoch in outcome.epochs]
     if listener.is_lost():

@@ -23,7 +23,7 @@ from torch import Tensor
 from harness import storage
 from harness.config import RunSpec
 from harness.data import ImageSet
-from harness.errors import CheckpointError, CompanyError, InterruptedRunError
+from harness.errors import CheckpointError, InterruptedRunError, NotConcurrentError
 from harness.models.cost import num_macs, num_parameters
 from harness.training.batches import DeviceImages
 from harness.training.checkpoint import Checkpoint, CheckpointHeader
@@ -33,7 +33,7 @@ from harness.training.evaluation import Evaluation
 from harness.training.responses import LayerResponse, ResponseMeter
 from harness.training.trainer import Engine, Trainer
 
-__all__ = ["Adopted", "Keeping", "Listener", "Outcome", "Turns", "train", "train_in_turns"]
+__all__ = ["Adopted", "CheckpointPolicy", "Listener", "Outcome", "Turns", "train", "train_in_turns"]
 
 NUM_WARMUP_ITERATIONS = 10
 """After every start of the process; they count towards no throughput."""
@@ -60,8 +60,8 @@ class Listener(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Keeping:
-    """How a run is kept while it is not at its end."""
+class CheckpointPolicy:
+    """Where the checkpoint of a run lies, whose it must be, and how often it is written."""
 
     run_id: str
     """The run that a checkpoint must belong to."""
@@ -140,7 +140,7 @@ def train(
     spec: RunSpec,
     images: ImageSet,
     device: torch.device,
-    keeping: Keeping,
+    policy: CheckpointPolicy,
     *,
     listener: Listener,
     eager: bool = False,
@@ -151,7 +151,7 @@ def train(
         spec: what to train.
         images: the data set it names.
         device: where; `harness.training.device.configure` must have been called.
-        keeping: its checkpoints.
+        policy: its checkpoints.
         listener: is told of progress, and can stop the run.
         eager: launch operations one by one, also on CUDA.
 
@@ -164,10 +164,10 @@ def train(
         spec,
         DeviceImages(images, spec.recipe.augmentation, spec.recipe.normalization, device),
         device,
-        keeping,
+        policy,
         listener=listener,
         eager=eager,
-        in_company=False,
+        concurrent=False,
     )
     while True:
         try:
@@ -181,11 +181,11 @@ def train_in_turns(
     spec: RunSpec,
     images: DeviceImages,
     device: torch.device,
-    keeping: Keeping,
+    policy: CheckpointPolicy,
     *,
     listener: Listener,
     eager: bool,
-    in_company: bool,
+    concurrent: bool,
 ) -> Turns:
     """Train one network as `train` does, in turns between which others are trained in the same process.
 
@@ -196,13 +196,13 @@ def train_in_turns(
         spec: what to train.
         images: the data set it names, as its recipe wants to see it; others may share it.
         device: where; `harness.training.device.configure` must have been called.
-        keeping: its checkpoints.
+        policy: its checkpoints.
         listener: is told of progress, and can stop the run.
         eager: launch operations one by one, also on CUDA.
-        in_company: whether there are others.
+        concurrent: whether there are others.
 
     Raises:
-        CompanyError: in the first turn: the run must be trained alone.
+        NotConcurrentError: in the first turn: the run must be trained alone.
         InterruptedRunError: the listener said so; the checkpoint is written.
         CheckpointError: the checkpoint is broken, or of another run.
         StorageError: a checkpoint cannot be written; the last one is untouched.
@@ -210,13 +210,17 @@ def train_in_turns(
 
     def turns() -> Turns:
         try:
-            run = _Run(spec, images, device, keeping, listener=listener, eager=eager)
+            run = _Run(spec, images, device, policy, listener=listener, eager=eager)
         except torch.OutOfMemoryError as error:
-            if in_company:
-                raise CompanyError("beside the others there is not enough memory on the device") from error
+            if concurrent:
+                raise NotConcurrentError(
+                    "beside the others there is not enough memory on the device"
+                ) from error
             raise
-        if in_company and run.trainer.draws:
-            raise CompanyError("its network draws random numbers, from a generator that all would share")
+        if concurrent and run.trainer.draws:
+            raise NotConcurrentError(
+                "its network draws random numbers, from a generator that all would share"
+            )
         yield
         return (yield from run.to_end())
 
@@ -231,18 +235,18 @@ class _Run:
         spec: RunSpec,
         images: DeviceImages,
         device: torch.device,
-        keeping: Keeping,
+        policy: CheckpointPolicy,
         *,
         listener: Listener,
         eager: bool,
     ) -> None:
-        self.spec, self.device, self.keeping, self.listener = spec, device, keeping, listener
+        self.spec, self.device, self.policy, self.listener = spec, device, policy, listener
         self.trainer = Trainer(spec, images, device)
         self.responses = ResponseMeter(self.trainer.model)
         self.num_parameters, self.num_macs = num_parameters(self.trainer.model), num_macs(self.trainer.model)
         self.progress = _Progress(initial_weights_sha256=weights_sha256(self.trainer.model))
         self.progress.trajectory_sha256 = self.progress.initial_weights_sha256
-        if storage.exists(keeping.checkpoint):
+        if storage.exists(policy.checkpoint):
             self._resume()
         self.trainer.prepare(eager=eager)
         if not eager and self.trainer.engine_note is not None:
@@ -337,7 +341,7 @@ class _Run:
     def _pause_point(self) -> None:
         """Between two iterations: write a checkpoint if it is time to, and stop if told to."""
         stop = self.listener.should_stop()
-        if stop or time.perf_counter() - self._last_checkpoint > self.keeping.seconds:
+        if stop or time.perf_counter() - self._last_checkpoint > self.policy.seconds:
             self._write_checkpoint()
         if stop:
             raise InterruptedRunError(f"{self.spec.label}: stopped after iteration {self.progress.iteration}")
@@ -347,23 +351,23 @@ class _Run:
         start = time.perf_counter()
         self._account_time()
         header = CheckpointHeader(
-            run_id=self.keeping.run_id,
+            run_id=self.policy.run_id,
             spec=self.spec.model_dump_json(),
-            place=dict(self.keeping.place),
+            place=dict(self.policy.place),
             progress=asdict(self.progress),
         )
-        Checkpoint(header, self.trainer.state()).write(self.keeping.checkpoint)
+        Checkpoint(header, self.trainer.state()).write(self.policy.checkpoint)
         self._last_checkpoint = time.perf_counter()
         self._seconds_aside += self._last_checkpoint - start
 
     def _resume(self) -> None:
-        stored = Checkpoint.read(self.keeping.checkpoint, self.keeping.run_id)
+        stored = Checkpoint.read(self.policy.checkpoint, self.policy.run_id)
         self.trainer.restore(stored.tensors)
         try:
             self.progress = _PROGRESS.validate_python(stored.header.progress)
         except ValidationError as error:
             raise CheckpointError(
-                f"{self.keeping.checkpoint}: broken (its progress has {error.error_count()} values of wrong types); "
+                f"{self.policy.checkpoint}: broken (its progress has {error.error_count()} values of wrong types); "
                 "remove it to start the run afresh"
             ) from error
         self.progress.resumed_at.append(self.progress.iteration)

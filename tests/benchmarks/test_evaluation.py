@@ -1,4 +1,4 @@
-"""Evaluation on the test set: ours, and that of the loop that people run today; taken in turn."""
+"""Evaluation on the test set: ours, and that of a standard PyTorch loop; taken in turn."""
 
 import pytest
 import torch

@@ -95,7 +95,7 @@ def added(new_folder):
         import untrained
 
         patch.setattr(loop, "train_in_turns", untrained.train_in_turns)
-        patch.setattr(worker._Company, "images", untrained.images_of)
+        patch.setattr(worker._SharedByRuns, "images", untrained.images_of)
         patch.setattr(local, "work", untrained.work)
 
         def in_this_process(size):

@@ -13,7 +13,7 @@ from harness.profiling.timing import in_turn
 from harness.training.batches import DeviceImages
 from harness.training.device import autocast, configure, has_native_bf16, memory_format
 from harness.training.initialization import build_model
-from harness.training.loop import Keeping, train
+from harness.training.loop import CheckpointPolicy, train
 from harness.training.seeding import image_stream
 from harness.training.trainer import Trainer
 
@@ -103,7 +103,7 @@ def seconds(tmp_path_factory):
     ]
 
     never = tmp_path_factory.getbasetemp() / "never.safetensors"
-    keeping = Keeping(run_id="benchmark", place={}, checkpoint=never, seconds=math.inf)
+    policy = CheckpointPolicy(run_id="benchmark", place={}, checkpoint=never, seconds=math.inf)
 
     def whole():
         """A run as people have it: images, trainer, listener, evaluation, rows of epochs, digests."""
@@ -111,7 +111,7 @@ def seconds(tmp_path_factory):
             spec_of(NUM_ITERATIONS),
             images,
             CPU,
-            keeping,
+            policy,
             listener=Nobody(),
         )
 

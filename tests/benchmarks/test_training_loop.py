@@ -1,4 +1,4 @@
-"""Our training beside the loop that people run today: fresh processes, advanced in turn, end to end."""
+"""Our training beside a standard PyTorch loop: fresh processes, advanced in turn, end to end."""
 
 import functools
 
@@ -43,7 +43,8 @@ ON_GPU = [
     Contestant(name="ours, bf16, not deterministic", loop="ours", precision=BF16, deterministic=False),
     Contestant(name="ours, bf16, 10 at once", loop="ours", precision=BF16, runs_at_once=10),
 ]
-NUM_ROUNDS = 5
+NUM_ROUNDS = 15
+"""Of fewer than eight there is no more than a range."""
 NUM_ITERATIONS = {"cpu": 16, "cuda": 200}
 NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 

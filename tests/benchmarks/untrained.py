@@ -11,7 +11,7 @@ NUM_IMAGES, NUM_CLASSES = 10, 10
 IMAGES = SimpleNamespace(num_test=NUM_IMAGES, test_labels=np.zeros(NUM_IMAGES, np.uint8), sha256="0" * 64)
 
 
-def train_in_turns(spec, images, device, keeping, *, listener, eager, in_company):
+def train_in_turns(spec, images, device, policy, *, listener, eager, concurrent):
     """In place of `harness.training.loop.train_in_turns`: says all that a run says, and does nothing."""
     listener.started(0, spec.iterations)
     yield
@@ -51,13 +51,13 @@ def train_in_turns(spec, images, device, keeping, *, listener, eager, in_company
     )
 
 
-def images_of(company, job):
-    """In place of `harness.execution.worker._Company.images`."""
+def images_of(shared, job):
+    """In place of `harness.execution.worker._SharedByRuns.images`."""
     return IMAGES, None
 
 
 def work(jobs, connection, variables):
     """In place of `harness.execution.worker.work`, in a process that is made for these jobs alone."""
     loop.train_in_turns = train_in_turns
-    worker._Company.images = images_of
+    worker._SharedByRuns.images = images_of
     worker.work(jobs, connection, variables)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.execution.eta import Eta
 from harness.execution.forecast import hand_out
-from harness.execution.job import Advanced, Ended, EpochEnded, Noted, PutBack, Started
+from harness.execution.job import Advanced, Ended, EpochEnded, Noted, Requeued, Started
 from harness.execution.plan import makespan
 
 ACCURATE = 1.2
@@ -264,7 +264,7 @@ def courses(draw):
         st.builds(Started, st.integers(0, 10), st.just(10)),
         st.builds(Advanced, st.integers(0, 10)),
         st.builds(Ended, st.sampled_from(["completed", "failed", "diverged", "interrupted", "busy"])),
-        st.just(PutBack("alone")),
+        st.just(Requeued("alone")),
     )
     steps = st.tuples(st.floats(0, 1e5), st.integers(0, 4), events)
     return draw(st.lists(steps, max_size=30))

@@ -1,7 +1,7 @@
 import pytest
 
 from harness.execution.eta import Eta
-from harness.execution.job import Advanced, Ended, EpochEnded, Noted, PutBack, Started
+from harness.execution.job import Advanced, Ended, EpochEnded, Noted, Requeued, Started
 from harness.execution.live import tell_live
 from harness.records import Live
 
@@ -104,7 +104,7 @@ def test_runs_of_other_processes_are_left_to_them(clock, live, tell):
     tell(0, Started(0, 10))
     told = live.runs()
     tell(1, Noted("something"))
-    tell(1, PutBack("alone"))
+    tell(1, Requeued("alone"))
     tell(1, Ended("busy", "another process is at this run"))
     assert live.runs() == told
 

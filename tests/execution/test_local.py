@@ -17,7 +17,7 @@ from filelock import FileLock
 from harness.config import Precision
 from harness.errors import StorageError
 from harness.execution import local
-from harness.execution.job import Advanced, Ended, EpochEnded, PutBack, Started
+from harness.execution.job import Advanced, Ended, EpochEnded, Requeued, Started
 from harness.execution.ledger import Ledger
 from harness.execution.local import execute
 from harness.execution.recording import failed_row
@@ -507,7 +507,7 @@ def test_a_run_that_finds_no_memory_beside_others_is_trained_alone(run_jobs, mak
     put_back = []
 
     def observe(job, event) -> None:
-        if isinstance(event, PutBack):
+        if isinstance(event, Requeued):
             put_back.append((job, event.reason))
 
     execution = run_jobs(*jobs, runs_at_once=3, observer=observe)

@@ -21,7 +21,7 @@ from harness.models import find
 from harness.records import Store
 from harness.training.checkpoint import Checkpoint, CheckpointHeader
 from harness.training.device import configure
-from harness.training.loop import Keeping, train
+from harness.training.loop import CheckpointPolicy, train
 
 CPU = torch.device("cpu")
 RECIPE = {"batch_size": 512, "iterations": 10}
@@ -74,14 +74,14 @@ def interrupt(store, make_environment, torch_settings, ear):
         place = make_environment(**there)
         name = run_id(spec, place)
         configure(CPU, spec.precision, place.threads)
-        keeping = Keeping(
+        policy = CheckpointPolicy(
             run_id=name,
             place=place.deciding(find(spec.model).origin),
             checkpoint=store.checkpoint(name),
             seconds=math.inf,
         )
         with pytest.raises(InterruptedRunError):
-            train(spec, data.load("synthetic"), CPU, keeping, listener=ear(stop_at=iteration))
+            train(spec, data.load("synthetic"), CPU, policy, listener=ear(stop_at=iteration))
         return name
 
     return run

@@ -97,7 +97,7 @@ def trained(on_gpu, gpu, run_turns):
 def begin(on_gpu, gpu, keep, ear):
     """A function that begins a run."""
 
-    def run(spec, listener=None, *, eager=False, in_company=False):
+    def run(spec, listener=None, *, eager=False, concurrent=False):
         return train_in_turns(
             spec,
             on_gpu(spec),
@@ -105,7 +105,7 @@ def begin(on_gpu, gpu, keep, ear):
             keep(spec.sha256),
             listener=listener or ear(),
             eager=eager,
-            in_company=in_company,
+            concurrent=concurrent,
         )
 
     return run

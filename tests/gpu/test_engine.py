@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from harness.config import Adam, Precision, Sgd
-from harness.errors import CompanyError, ModelError
+from harness.errors import ModelError, NotConcurrentError
 from harness.models import find
 from harness.training.batches import DeviceImages
 from harness.training.device import configure
@@ -134,7 +134,7 @@ def test_runs_at_once_have_the_bits_that_they_have_alone(make_gpu_spec, begin, i
     specs += [make_gpu_spec(model="plain20", precision=precision, iterations=25)]
     specs += [make_gpu_spec(seed=7, precision=precision, recipe={"last_batch": "keep"})]
     alone = [in_turn(begin(spec))[0] for spec in specs]
-    together = in_turn(*(begin(spec, in_company=True) for spec in specs))
+    together = in_turn(*(begin(spec, concurrent=True) for spec in specs))
     for outcome, expected in zip(together, alone, strict=True):
         assert outcome.engine == "cuda graph"
         assert_same_bits(outcome, expected)
@@ -185,7 +185,7 @@ def test_a_network_that_waits_can_be_trained_beside_one_that_does_not(
 ):
     write_module(WAITS)
     specs = [make_gpu_spec(), make_gpu_spec(model="mynet:Net")]
-    together = in_turn(*(begin(spec, in_company=True) for spec in specs))
+    together = in_turn(*(begin(spec, concurrent=True) for spec in specs))
     assert [outcome.engine for outcome in together] == ["cuda graph", "eager"]
     for outcome, spec in zip(together, specs, strict=True):
         assert_same_bits(outcome, in_turn(begin(spec))[0])
@@ -204,10 +204,10 @@ def test_a_network_that_draws_is_captured_alone_and_refused_company(
 ):
     write_module(DRAWS)
     spec = make_gpu_spec(model="mynet:net")
-    [refused] = in_turn(begin(spec, in_company=True))
-    assert isinstance(refused, CompanyError)
-    [refused] = in_turn(begin(spec, in_company=True, eager=True))
-    assert isinstance(refused, CompanyError)
+    [refused] = in_turn(begin(spec, concurrent=True))
+    assert isinstance(refused, NotConcurrentError)
+    [refused] = in_turn(begin(spec, concurrent=True, eager=True))
+    assert isinstance(refused, NotConcurrentError)
     [first] = in_turn(begin(spec))
     assert first.engine == "cuda graph"
     [again] = in_turn(begin(spec))

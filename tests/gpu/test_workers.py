@@ -3,7 +3,7 @@
 import pytest
 
 from harness import environment
-from harness.execution.job import Job, Noted, PutBack
+from harness.execution.job import Job, Noted, Requeued
 from harness.execution.local import execute
 from harness.execution.plan import run_id
 from harness.models import find
@@ -87,6 +87,6 @@ def test_a_network_that_draws_is_put_back_and_trained_alone(run_jobs, make_job, 
     write_module(DRAWS)
     jobs = [make_job(seed=0), make_job(model="mynet:net"), make_job(seed=1)]
     events = run_jobs(*jobs, runs_at_once=3)
-    assert [name for name, event in events if isinstance(event, PutBack)] == [jobs[1].run_id]
+    assert [name for name, event in events if isinstance(event, Requeued)] == [jobs[1].run_id]
     assert not [event for _, event in events if isinstance(event, Noted)]
     assert [recorded(job)["runs_at_once"] for job in jobs] == [2, 1, 2]

@@ -25,7 +25,7 @@ from harness.training.checkpoint import Checkpoint
 from harness.training.device import configure
 from harness.training.digest import extend_trajectory
 from harness.training.initialization import build_model
-from harness.training.loop import Adopted, Keeping, train
+from harness.training.loop import Adopted, CheckpointPolicy, train
 from harness.training.seeding import image_stream
 
 NOT_TIMES = ("seconds", "images_per_second")
@@ -47,7 +47,9 @@ class Trainer:
             spec,
             images or self.images,
             device,
-            Keeping(run_id=run_id, place=PLACE, checkpoint=self.checkpoint, seconds=checkpoint_seconds),
+            CheckpointPolicy(
+                run_id=run_id, place=PLACE, checkpoint=self.checkpoint, seconds=checkpoint_seconds
+            ),
             listener=listener or self.ear(),
         )
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from harness.config import Precision
-from harness.errors import CompanyError
+from harness.errors import NotConcurrentError
 from harness.training.batches import DeviceImages
 from harness.training.device import configure, mark, on_own_stream, seconds_between
 from harness.training.loop import train, train_in_turns
@@ -27,7 +27,7 @@ def begin(small_set, cpu, keep, ear):
     """A function that begins a run to be trained in turn with others."""
     shared = {}
 
-    def run(spec, listener=None, *, in_company=True):
+    def run(spec, listener=None, *, concurrent=True):
         configure(cpu, spec.precision, num_threads=1)
         recipe = spec.recipe
         key = recipe.augmentation, recipe.normalization
@@ -40,7 +40,7 @@ def begin(small_set, cpu, keep, ear):
             keep(spec.sha256),
             listener=listener or ear(),
             eager=False,
-            in_company=in_company,
+            concurrent=concurrent,
         )
 
     return run
@@ -103,14 +103,14 @@ class Net(torch.nn.Module):
 def test_a_run_that_finds_no_memory_beside_others_must_be_alone(make_spec, begin, write_module):
     write_module(OUT_OF_MEMORY)
     spec = make_spec(model="mynet:Net")
-    with pytest.raises(CompanyError, match="not enough memory on the device"):
+    with pytest.raises(NotConcurrentError, match="not enough memory on the device"):
         next(begin(spec))
 
 
 def test_alone_it_says_how_much_it_lacks(make_spec, begin, write_module):
     write_module(OUT_OF_MEMORY)
     with pytest.raises(torch.OutOfMemoryError, match=r"9\.00 GiB"):
-        next(begin(make_spec(model="mynet:Net"), in_company=False))
+        next(begin(make_spec(model="mynet:Net"), concurrent=False))
 
 
 def test_turns_on_a_stream_pass_on_their_result_and_their_errors(cpu):
