@@ -9,7 +9,7 @@ import pytest
 
 from harness.config import Precision, RunSpec, load_recipe
 from harness.console import new_table, print_json, print_report, stdout, this_program
-from harness.errors import UsageError, printable
+from harness.errors import UnknownNameError, UsageError, printable
 
 
 def test_json_has_a_version_and_no_value_that_json_lacks(capsys):
@@ -132,6 +132,20 @@ def test_a_difference_that_rounds_to_nothing_has_no_sign_of_its_own(capsys, sess
 )
 def test_texts_of_others_are_one_printable_line(text, shown):
     assert printable(text) == shown
+
+
+def test_of_many_names_the_nearest_fifteen_are_told():
+    names = [f"{number}-{'x' * number}" for number in range(30)]
+    text = str(UnknownNameError("thing", "xxxxxxyz", names))
+    assert text.startswith("no thing named 'xxxxxxyz'; did you mean 6-xxxxxx")
+    text = str(UnknownNameError("thing", "9qqqqqqqqqqq", names))
+    listed = (
+        text.removeprefix("no thing named '9qqqqqqqqqqq'; known: ").removesuffix(" and 15 more").split(", ")
+    )
+    assert listed[0] == "9-xxxxxxxxx"
+    assert (len(listed), set(listed) <= set(names)) == (15, True)
+    # few are told in their order
+    assert str(UnknownNameError("thing", "q", names[:15])).endswith(f"known: {', '.join(names[:15])}")
 
 
 def test_an_error_keeps_its_lines_and_nothing_else_that_does_not_print():

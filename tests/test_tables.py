@@ -2,23 +2,43 @@
 
 import io
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from harness.analysis.by_image import Predicted
-from harness.analysis.comparison import compare_groups
+from harness.analysis.comparison import comparable_groups, compare_groups
 from harness.analysis.groups import group_runs
+from harness.analysis.paired import precision_differences
 from harness.analysis.profiles import compare_machines, compare_models, compare_sessions
+from harness.analysis.summary import summarize
 from harness.analysis.verdicts import verdict_board
 from harness.claims import claims
-from harness.console import PIPE_WIDTH, stdout
+from harness.cli.inspection import _defaults
+from harness.console import (
+    PIPE_WIDTH,
+    PlainTable,
+    new_table,
+    print_differences,
+    print_plan,
+    print_summary,
+    stdout,
+)
+from harness.records import Store
+from harness.report.inventory import inventory_table, read_inventory
 from harness.tables import (
+    print_audits,
+    print_benchmarks,
     print_changes,
     print_comparisons,
+    print_identities,
+    print_inventory,
     print_model_comparisons,
     print_operators,
     print_profiles,
+    print_runs,
     print_verdicts,
     print_verifications,
 )
@@ -66,7 +86,12 @@ def test_a_cell_is_a_line_of_what_it_takes(make_row, printed):
     assert " ".join(columns) == (
         "model mode batch precision median 95 % interval p95 p99 calls images/s of ceiling peak MiB of it network"
     )
-    assert " ".join(line) == "resnet20 train 8 fp32 2 ms 2 ms .. 2 ms - - 10 4,000 12.5% 3,000 2,000"
+    assert " ".join(line) == "resnet20 train 8 fp32 2 ms 2 ms .. 2 ms (range) - - 10 4,000 12.5% 3,000 2,000"
+
+
+def test_interval_of_rounds_enough_is_no_range(make_row, printed):
+    print_profiles([make_row(round_seconds=[[0.002]] * 8)])
+    assert " ".join(printed()[-1]).startswith("resnet20 train 8 fp32 2 ms 2 ms .. 2 ms - - 8 ")
 
 
 def test_quantiles_are_those_of_all_calls(make_row, printed):
@@ -164,14 +189,18 @@ def test_two_models_are_set_beside_each_other(make_row, printed):
         make_row(model="plain20", mode=mode, **rounds(1.0, 2.0, 3.0, 4.0, 5.0)) for mode in ("train", "infer")
     ]
     rows += [make_row(model="plain20", batch_size=128, **rounds(4.0))]
+    rows += [make_row(model="plain20", batch_size=1, **rounds(*[1.0] * 8))]
+    rows += [make_row(batch_size=1, **rounds(*[0.9] * 6, *[0.9996] * 2))]
     print_comparisons(compare_models(rows, "resnet20", "plain20"), "resnet20", "plain20")
     assert [" ".join(words) for words in printed()] == [
         "",
         "Time of resnet20 over that of plain20, round by round",
         "mode batch precision ratio 95 % interval",
-        "train 8 fp32 2.000 2.000 .. 2.000",
-        "infer 8 fp32 0.500 0.500 .. 0.800",
+        "train 8 fp32 2.000 2.000 .. 2.000 (range)",
+        "infer 8 fp32 0.500 0.500 .. 0.800 (range)",
         "train 128 fp32 0.250 - noise",
+        # reaches 1 as it is printed
+        "train 1 fp32 0.900 0.900 .. 1.000 noise",
     ]
 
 
@@ -179,7 +208,11 @@ def test_two_sessions_are_set_beside_each_other(make_row, printed):
     def session(*seconds):
         sizes = (1, 8, 32, 128)
         return [
-            make_row(batch_size=size, round_seconds=[[each]] * (2 if size == 128 else 5))
+            make_row(
+                batch_size=size,
+                round_seconds=[[each]] * (2 if size == 128 else 8),
+                reference_seconds=[1.0] * 5,
+            )
             for size, each in zip(sizes, seconds, strict=True)
         ]
 
@@ -190,11 +223,12 @@ def test_two_sessions_are_set_beside_each_other(make_row, printed):
         "",
         "Then and now",
         "model mode batch precision then 95 % interval now 95 % interval ratio",
-        "resnet20 train 1 fp32 1 s 1 s .. 1 s 1 s 1 s .. 1 s 1.000 agree",
+        "resnet20 train 1 fp32 1 s 1 s .. 1 s 1 s 1 s .. 1 s 1.000 not told apart",
         "resnet20 train 8 fp32 1 s 1 s .. 1 s 3 s 3 s .. 3 s 3.000 slower",
         "resnet20 train 32 fp32 1 s 1 s .. 1 s 500 ms 500 ms .. 500 ms 0.500 faster",
         "resnet20 train 128 fp32 1 s - 1 s - 1.000 unknown",
-        "1 of 4 cells agree within their intervals.",
+        "1 of 4 cells are not told apart: their intervals overlap.",
+        "This machine takes 1.00 times as long as then (1.00 .. 1.00) for a reference without a network.",
     ]
 
 
@@ -204,18 +238,26 @@ def test_two_sessions_are_set_beside_each_other(make_row, printed):
         (
             [2.0] * 5,
             [
-                "This machine takes 2.00 times as long as then (2.00 .. 2.00) for a reference without a network: it has changed itself.",
-                "What has changed as it has, marked machine (1), says nothing of the code.",
+                "This machine takes 2.00 times as long as then (2.00 .. 2.00) for a reference without a network.",
             ],
         ),
         (
-            [0.5, 1.0, 1.0, 1.0, 2.0],
+            [0.5, 1.0, 1.0, 1.0, 4.0],
             [
-                "This machine takes 1.00 times as long as then (0.50 .. 2.00) for a reference without a network: nothing says that it has changed.",
+                "This machine takes 1.00 times as long as then (0.50 .. 4.00) for a reference without a network.",
+                "What this machine may have changed by as well says nothing of the code.",
             ],
         ),
-        ([2.0], []),
-        (None, []),
+        *(
+            (
+                reference,
+                [
+                    "There is no reference of five rounds in both to tell how this machine has changed.",
+                    "What this machine may have changed by as well says nothing of the code.",
+                ],
+            )
+            for reference in ([2.0], None)
+        ),
     ],
 )
 def test_a_change_of_the_machine_is_said(make_row, printed, reference, words):
@@ -223,7 +265,7 @@ def test_a_change_of_the_machine_is_said(make_row, printed, reference, words):
     now = [make_row(reference_seconds=reference, round_seconds=[[3.0]] * 5)]
     print_changes(compare_sessions(now, then), compare_machines(now, then))
     lines = [" ".join(line) for line in printed()]
-    assert lines[lines.index("0 of 1 cells agree within their intervals.") + 1 :] == words
+    assert lines[lines.index("0 of 1 cells are not told apart: their intervals overlap.") + 1 :] == words
 
 
 @pytest.fixture
@@ -335,6 +377,19 @@ def test_a_turned_knob_is_a_line_of_a_table_of_its_own(make_verification, printe
     ]
 
 
+def terminal(file, columns, color_system="standard"):
+    return type(stdout)(
+        file=file,
+        force_terminal=True,
+        color_system=color_system,
+        width=columns,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 @pytest.fixture
 def on_terminal(monkeypatch):
     """A function from a number of columns to what a terminal of so many is sent."""
@@ -345,17 +400,7 @@ def on_terminal(monkeypatch):
 
     def make(columns):
         file = io.StringIO()
-        terminal = type(stdout)(
-            file=file,
-            force_terminal=True,
-            color_system="standard",
-            width=columns,
-            markup=False,
-            emoji=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-        monkeypatch.setattr("harness.tables.verdicts.stdout", terminal)
+        monkeypatch.setattr("harness.tables.verdicts.stdout", terminal(file, columns))
         return file
 
     return make
@@ -402,7 +447,7 @@ def test_verdicts_have_colours_on_a_terminal_only(board, on_terminal, capsys, ke
     assert after.split() == [
         model,
         *(("short", "1,563") if model == "plain20" else ("paper", "64,000")),
-        "fp32",
+        *("fp32", "Some", "CPU"),
     ]
     file = on_terminal(200)
     print_verdicts(board, 0.005)
@@ -437,7 +482,7 @@ def test_pipes_get_every_column_in_full(make_seeds, make_card, capsys):
     line = line_of(capsys.readouterr().out, "he2015-resnet20")
     assert line.split() == [
         *("he2015-resnet20", "8.75", "8.75", "8.63", "..", "8.87", "3", "reproduced"),
-        *(model, "paper", "64,000", "fp32"),
+        *(model, "paper", "64,000", "fp32", "Some", "CPU"),
     ]
     assert len(line) < PIPE_WIDTH
 
@@ -489,7 +534,7 @@ def test_settings_of_two_models_are_adjusted_for_each_other(make_seeds, printed)
     # t = 3 / (2 / sqrt(3)) = 2.598 of two degrees of freedom: p = 0.122, twice that by Holm; 4.303 * 1.155 = 4.97
     assert [row.split(" - ")[0] for row in rows] == ["3 +3.00 -1.97 .. +7.97 0.243"] * 2
     assert [row.rpartition(" - ")[2] for row in rows] == [
-        f"short 1,563 {precision}" for precision in ("fp32", "bf16")
+        f"short 1,563 {precision} Some CPU" for precision in ("fp32", "bf16")
     ]
 
 
@@ -501,8 +546,8 @@ def test_very_small_p_and_what_has_no_right_answers_can_be_read(make_run, printe
     predictions = {runs[0]["run_id"]: right, runs[1]["run_id"]: wrong}
     print_model_comparisons([compare_groups(*groups, predictions)])
     lines = [" ".join(words) for words in printed()]
-    assert lines[2] == "1 +100.00 - - +100.00 .. +100.00 - 100.0 % - - short 1,563 fp32"
-    assert lines[-1] == "0 100 0 < 0.001 < 0.001 short 1,563 fp32"
+    assert lines[2] == "1 +100.00 - - +100.00 .. +100.00 - 100.0 % - - short 1,563 fp32 Some CPU"
+    assert lines[-1] == "0 100 0 < 0.001 < 0.001 short 1,563 fp32 Some CPU"
 
 
 def test_long_names_of_models_are_not_cut_in_a_comparison(make_run, capsys):
@@ -512,5 +557,160 @@ def test_long_names_of_models_are_not_cut_in_a_comparison(make_run, capsys):
     title, columns, *_ = capsys.readouterr().out.splitlines()
     assert title == f"{names[0]} minus {names[1]}: test accuracy in percentage points, paired by seed"
     assert " ".join(columns.split()).endswith(
-        f" by seeds of {names[0]} by seeds of {names[1]} recipe iterations precision"
+        f" by seeds of {names[0]} by seeds of {names[1]} recipe iterations precision device"
+    )
+
+
+PUBLISHED = Path(__file__).parents[1] / "results" / "published"
+
+
+def published(kind):
+    return Store(PUBLISHED).read(kind)[0].slice(0, 120).to_pylist()
+
+
+def print_published_comparison():
+    groups = [group for group in group_runs(published("runs")) if group.runs]
+    pairs = comparable_groups(groups, "resnet20", "plain20")
+    predictions = {
+        run["run_id"]: Predicted(np.arange(100) % 10, (np.arange(100) + number) % 10)
+        for pair in pairs
+        for group in pair
+        for number, run in enumerate(group.runs)
+    }
+    print_model_comparisons([compare_groups(*pair, predictions) for pair in pairs])
+
+
+def print_published_changes():
+    rows = published("profiles")[:10]
+    print_changes(compare_sessions(rows, rows), compare_machines(rows, rows))
+
+
+def print_a_plan():
+    runs = [
+        SimpleNamespace(
+            spec=SimpleNamespace(
+                model="bayesian-torch-resnet110",
+                recipe=SimpleNamespace(name=recipe, num_iterations=lambda: 64_000),
+                seed=seed,
+                precision="bf16",
+                iterations=12_345,
+                shortened=True,
+            ),
+            state="interrupted",
+            to_do=True,
+            estimated_seconds=45_678,
+            note="goes on from iteration 10,000, of which the checkpoint was written two days ago",
+        )
+        for recipe in ("paper", "short-own-init")
+        for seed in (0, 12)
+    ]
+    print_plan(
+        SimpleNamespace(
+            experiment=SimpleNamespace(name="mine", summary="a summary of some length"),
+            environment=SimpleNamespace(device_name="AMD EPYC (family 25, model 17)"),
+            planned=runs,
+            to_do=runs,
+            num_lanes=2,
+            estimated_seconds=45_678,
+        )
+    )
+
+
+TABLES = {
+    "verdicts": lambda: print_verdicts(
+        verdict_board(claims().values(), published("runs"), published("identities")), 0.005
+    ),
+    "compare": print_published_comparison,
+    "results list": lambda: print_runs(published("runs")),
+    "results summary": lambda: print_inventory(
+        inventory_table(read_inventory(Store(PUBLISHED), _defaults()).batches)
+    ),
+    "plan": print_a_plan,
+    "report of a sweep": lambda: print_summary(summarize(published("runs"))),
+    "precisions of a sweep": lambda: print_differences(precision_differences(published("runs"))),
+    "identify": lambda: print_identities(published("identities")),
+    "audit": lambda: print_audits(published("audits")),
+    "verify": lambda: print_verifications(published("verifications")),
+    "benchmarks": lambda: print_benchmarks(published("benchmarks")),
+    "profile": lambda: print_profiles(published("profiles")[:20]),
+    "operators": lambda: print_operators(published("operators")),
+    "changes": print_published_changes,
+}
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("name", TABLES)
+def test_no_number_and_no_name_is_cut_in_a_narrow_terminal(monkeypatch, capsys, name, columns):
+    tables = []
+    monkeypatch.setattr(
+        stdout, "print", lambda *printed: tables.extend(its for its in printed if isinstance(its, PlainTable))
+    )
+    TABLES[name]()
+    assert tables
+    for table in tables:
+        file = io.StringIO()
+        terminal(file, columns, color_system=None).print(table)
+        lines = file.getvalue().splitlines()
+        assert "…" not in file.getvalue()
+        assert max(map(len, lines)) <= columns
+        whole = [
+            place
+            for place, name in enumerate(table.columns)
+            if table._right[place] or name in {"run", "claim", "model", "checkpoint"}
+        ]
+        for cell in {str(row[place]) for row in table.rows for place in whole}:
+            assert re.search(rf"(?<!\S){re.escape(cell)}(?![^\s,])", file.getvalue())
+
+
+def rendered(table, columns):
+    file = io.StringIO()
+    terminal(file, columns, color_system=None).print(table)
+    return file.getvalue().splitlines()
+
+
+def a_table(*settings):
+    table = new_table("model", "mean", "recipe", "iterations", "device", "remark", title="Means")
+    for number, (recipe, iterations) in enumerate(settings):
+        table.add_row(f"net{number}", "91.25", recipe, iterations, "Some CPU", "of no interest to anyone")
+    return table
+
+
+def test_where_there_is_room_a_table_is_as_it_is():
+    assert rendered(a_table(("short", "782"), ("short", "782")), 80) == [
+        "Means",
+        "model   mean  recipe  iterations  device    remark",
+        "net0   91.25  short          782  Some CPU  of no interest to anyone",
+        "net1   91.25  short          782  Some CPU  of no interest to anyone",
+    ]
+
+
+def test_details_that_all_rows_share_are_said_above_a_table_without_room():
+    assert rendered(a_table(("short", "782"), ("short", "782")), 50) == [
+        "Means",
+        "All: short, iterations 782, on Some CPU",
+        "model   mean  remark",
+        "net0   91.25  of no interest to anyone",
+        "net1   91.25  of no interest to anyone",
+    ]
+
+
+def test_details_of_a_row_are_said_below_it_and_texts_take_several_lines():
+    assert rendered(a_table(("short", "782"), ("paper", "64,000")), 30) == [
+        "Means",
+        "All: on Some CPU",
+        "model   mean  remark",
+        "net0   91.25  of no interest",
+        "              to anyone",
+        "    short, iterations 782",
+        "net1   91.25  of no interest",
+        "              to anyone",
+        "    paper, iterations 64,000",
+    ]
+
+
+def test_where_nothing_else_helps_the_rightmost_columns_stand_below():
+    [_, columns, row, *below] = rendered(a_table(("short", "782")), 18)
+    assert (columns, row) == ("model   mean", "net0   91.25")
+    assert " ".join(" ".join(below).split()) == (
+        "remark of no interest to anyone, short, iterations 782, on Some CPU"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.options import DEFAULT_RESULTS, Json, Results, Upstream
+from harness.cli.options import DEFAULT_RESULTS, ExistingResults, Json, Results, Upstream, no_records
 from harness.errors import RecordError, UnknownNameError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -84,7 +84,6 @@ def models_list(*, as_json: Json = False) -> None:
         return
     notes = list(dict.fromkeys(entry.adapted for entry in entries if entry.adapted))
     table = new_table("key", "family", "depth", "shortcut", "source", "licence", "adapted")
-    table.columns[0].no_wrap = True  # a key that is cut short cannot be typed again
     for entry in entries:
         note = f"[{notes.index(entry.adapted) + 1}]" if entry.adapted else ""
         row = (
@@ -134,10 +133,10 @@ def models_fetch(
 
 
 _COMMANDS = {
-    "runs": "reproduce",
+    "runs": "reproduce quick",
     "identities": "identify",
     "audits": "audit",
-    "benchmarks": "results import-benchmarks",
+    "benchmarks": "results import-benchmarks FILE",
     "profiles": "profile",
     "operators": "profile",
     "verifications": "verify",
@@ -151,7 +150,7 @@ def results_list(
     kind: Annotated[
         str, typer.Option(help="runs, identities, audits, benchmarks, profiles, operators or verifications.")
     ] = "runs",
-    results: Results = DEFAULT_RESULTS,
+    results: ExistingResults = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
     """List every record of a kind, those that the project published included."""
@@ -187,13 +186,13 @@ def results_list(
     elif rows:
         show[kind](rows)
     else:
-        say(f"No {kind} are recorded in {results}/; record some with: harness {_COMMANDS[kind]}")
+        say(no_records(results, kind, _COMMANDS[kind]))
 
 
 @results_app.command("summary")
 def results_summary(
     *,
-    results: Results = DEFAULT_RESULTS,
+    results: ExistingResults = DEFAULT_RESULTS,
     markdown: Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -214,7 +213,7 @@ def results_summary(
     if as_json:
         print_json(summary=[inventory_row(batch) for batch in inventory.batches])
     elif not inventory.batches:
-        say(f"Nothing is recorded in {results}/; record some runs with: harness {_COMMANDS['runs']}")
+        say(no_records(results, "records"))
     elif markdown:
         stdout.file.write("\n".join(markdown_table(inventory_table(inventory.batches))) + "\n")
     else:
@@ -257,7 +256,12 @@ def results_import_benchmarks(
     from harness.records import Store
     from harness.tables import print_benchmarks
 
-    rows = read_report(report)
+    try:
+        rows = read_report(report)
+    except RecordError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UsageError(f"{printable(report)}: no such file") from error
+        raise
     if not rows:
         raise RecordError(f"{printable(report)}: holds no benchmarks; nothing was measured")
     Store(results).write("benchmarks", *rows)
@@ -265,7 +269,7 @@ def results_import_benchmarks(
 
 
 @results_app.command("check")
-def results_check(*, results: Results = DEFAULT_RESULTS) -> None:
+def results_check(*, results: ExistingResults = DEFAULT_RESULTS) -> None:
     """Read every file of the records; name what is broken."""
     from harness.console import stderr, stdout
     from harness.records import Store
@@ -279,7 +283,7 @@ def results_check(*, results: Results = DEFAULT_RESULTS) -> None:
 
 
 @results_app.command("compact")
-def results_compact(*, results: Results = DEFAULT_RESULTS) -> None:
+def results_compact(*, results: ExistingResults = DEFAULT_RESULTS) -> None:
     """Bring the files of ended runs together into a few large ones, which hold the same; the small ones are removed afterwards."""
     from harness.console import stderr, stdout
     from harness.records import Store

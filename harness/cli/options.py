@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ __all__ = [
     "Device",
     "Eager",
     "ExecutorChoice",
+    "ExistingResults",
     "ExperimentName",
     "IfChangedChoice",
     "Iterations",
@@ -36,6 +38,7 @@ __all__ = [
     "Workers",
     "is_integer",
     "names",
+    "no_records",
     "numbers",
 ]
 
@@ -111,21 +114,45 @@ def _results(name: str | Path) -> Path:
     return folder
 
 
+def _existing_results(name: str | Path) -> Path:
+    """A folder of this machine that is there, or one of an object store, which has no folders to ask for."""
+    folder = _results(name)
+    if not is_remote(folder) and not folder.is_dir():
+        raise UsageError(f"no such folder: {printable(name)}; {_make_some(folder)}")
+    return folder
+
+
+def no_records(results: Path, kind: str = "runs", command: str = "reproduce quick") -> str:
+    """That there are none in a folder, and how to get some."""
+    return f"no {kind} in {printable(results)}; {_make_some(results, command)}"
+
+
+def _make_some(results: Path, command: str = "reproduce quick") -> str:
+    return f"make some with: harness {command} --results {printable(shlex.quote(str(results)))}"
+
+
 Seeds = Annotated[str | None, typer.Option(help="Seeds in place of the experiment's, e.g. 0,1,2 or 0-4.")]
-Models = Annotated[str | None, typer.Option(help="Only these models, separated by commas; new ones join in.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-PrecisionName = Annotated[
-    str | None, typer.Option(help="fp32, tf32, bf16, or auto: bf16 where the hardware has it, else fp32.")
-]
-Iterations = Annotated[int | None, typer.Option(min=1, help="Shorten every run to so many mini-batches.")]
-Results = Annotated[
-    Path,
+Models = Annotated[
+    str | None,
     typer.Option(
-        help="Folder of the records, or the URL of one in an object store: s3://bucket/folder.",
-        parser=_results,
-        metavar="<dir>",
+        help="Train only these models (comma-separated); models that the experiment lacks are added to its first group."
     ),
 ]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+PrecisionName = Annotated[
+    str | None,
+    typer.Option(
+        help="fp32, tf32, bf16, or auto: bf16 where the hardware has it, else fp32. Default: the experiment's (paper: "
+        "fp32)."
+    ),
+]
+Iterations = Annotated[int | None, typer.Option(min=1, help="Shorten every run to so many mini-batches.")]
+_RESULTS_HELP = "Folder of the records, or the URL of one in an object store: s3://bucket/folder."
+Results = Annotated[Path, typer.Option(help=_RESULTS_HELP, parser=_results, metavar="<dir>")]
+ExistingResults = Annotated[
+    Path, typer.Option("--results", help=_RESULTS_HELP, parser=_existing_results, metavar="<dir>")
+]
+"""For commands that only read."""
 Data = Annotated[
     str,
     typer.Option(

@@ -91,9 +91,10 @@ def profile(
     from harness import allocator, environment
 
     num_threads, allocator_state = environment.num_cores(), allocator.configure()
-    # read when torch is imported
-    os.environ.setdefault("OMP_PROC_BIND", "true")
-    os.environ.setdefault("OMP_PLACES", "cores")
+    if device == "cpu" or (device == "auto" and environment.nvidia_driver() is None):
+        # read when torch is imported; it would bind the threads that launch kernels, too
+        os.environ.setdefault("OMP_PROC_BIND", "true")
+        os.environ.setdefault("OMP_PLACES", "cores")
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
     from harness.analysis.profiles import compare_machines, compare_models, compare_sessions
     from harness.console import load_images, say

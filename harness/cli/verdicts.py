@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.options import DEFAULT_RESULTS, EXIT_OUT_OF_TOLERANCE, Json, Results
+from harness.cli.options import (
+    DEFAULT_RESULTS,
+    EXIT_OUT_OF_TOLERANCE,
+    ExistingResults,
+    Json,
+    no_records,
+)
 from harness.errors import RecordError, UnknownNameError, UsageError, printable
 
 if TYPE_CHECKING:
@@ -19,8 +25,9 @@ if TYPE_CHECKING:
     from harness.analysis.comparison import ModelComparison
     from harness.analysis.groups import RunGroup
     from harness.analysis.verdicts import VerdictRow
+    from harness.report.evidence import Evidence
 
-__all__ = ["compare", "default_reports", "report", "verdicts", "write_report"]
+__all__ = ["compare", "default_reports", "is_empty", "report", "verdicts", "write_report"]
 
 Margin = Annotated[
     float,
@@ -30,7 +37,9 @@ Margin = Annotated[
 ]
 
 
-def verdicts(*, margin: Margin = 0.5, results: Results = DEFAULT_RESULTS, as_json: Json = False) -> None:
+def verdicts(
+    *, margin: Margin = 0.5, results: ExistingResults = DEFAULT_RESULTS, as_json: Json = False
+) -> None:
     """Hold the recorded runs against every published claim: reproduced, worse, better, or inconclusive.
 
     Runs that were not made as the claim was are not comparable. Exit code 3: something is worse than claimed.
@@ -45,10 +54,10 @@ def verdicts(*, margin: Margin = 0.5, results: Results = DEFAULT_RESULTS, as_jso
     board = verdict_board(claims().values(), runs, _read("identities", results), fraction)
     if as_json:
         print_json(margin=margin, verdicts=[_verdict_row(row) for row in board])
-    else:
+    elif runs:
         print_verdicts(board, fraction)
-        if not runs:
-            say(f"No runs are recorded in {results}/; record some with: harness reproduce")
+    else:
+        say(no_records(results))
     if any(row.verdict == "worse" for row in board):
         raise typer.Exit(EXIT_OUT_OF_TOLERANCE)
 
@@ -57,7 +66,7 @@ def compare(
     first: Annotated[str, typer.Argument(help="A model.", metavar="A")],
     second: Annotated[str, typer.Argument(help="Another.", metavar="B")],
     *,
-    results: Results = DEFAULT_RESULTS,
+    results: ExistingResults = DEFAULT_RESULTS,
     as_json: Json = False,
 ) -> None:
     """Set the accuracies of two models beside each other, by seed and by image, in every setting that both have."""
@@ -71,9 +80,7 @@ def compare(
     groups = [group for group in group_runs(_read("runs", results)) if group.runs and group.data == "cifar10"]
     models = dict.fromkeys(group.model for group in groups)
     if not models:
-        raise RecordError(
-            f"no completed runs of real images are recorded in {printable(results)}/; record some with: harness reproduce"
-        )
+        raise RecordError(no_records(results, "completed runs of real images"))
     for model in (first, second):
         if model not in models:
             raise UnknownNameError("model with completed runs", model, models)
@@ -108,7 +115,7 @@ def report(
         ),
     ] = None,
     margin: Margin = 0.5,
-    results: Results = DEFAULT_RESULTS,
+    results: ExistingResults = DEFAULT_RESULTS,
 ) -> None:
     """Write everything that the records say on one page: HTML with charts that needs no network, and Markdown."""
     write_report(results, output or default_reports(results), _fraction(margin))
@@ -132,6 +139,7 @@ def write_report(
 
     Raises:
         UsageError: a suffix is neither .html nor .md.
+        RecordError: there are no records.
         StorageError: a file cannot be written.
     """
     from harness.analysis.verdicts import DEFAULT_MARGIN
@@ -151,14 +159,24 @@ def write_report(
         words += ["--margin", f"{100 * margin:g}"]
     tell = say if quietly else stdout.print
     evidence = gather(Store(results))
+    if is_empty(evidence):
+        raise RecordError(no_records(results))
     if not evidence.runs:
-        say(f"No runs are recorded in {results}/; record some with: harness reproduce")
+        say(no_records(results))
     for broken in evidence.broken:
         say(f"passed over {broken.path}: {broken.reason}")
     composed = compose(evidence, margin=margin, command=shlex.join(words))
     for file in files:
         write_atomically(file, renderers[file.suffix.lower()](composed).encode())
         tell(f"Report: {file}")
+
+
+def is_empty(evidence: Evidence) -> bool:
+    """Whether there is nothing, not even a broken file."""
+    return not any(
+        getattr(evidence, name)
+        for name in ("runs", "cards", "audits", "profiles", "verifications", "benchmarks", "broken")
+    )
 
 
 def _fraction(margin: float) -> float:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from functools import partial
+from collections.abc import Sequence
 
 from harness.data.cache import Cache, cache_folder
 from harness.data.digests import BatchReport
 from harness.data.imageset import ImageSet
 from harness.data.progress import Progress, SilentProgress
-from harness.data.sources import resolve_sources
+from harness.data.sources import Source, resolve_sources
 from harness.data.synthetic import synthetic
-from harness.errors import UnknownNameError
+from harness.errors import UnknownNameError, printable
 
 __all__ = ["DATA_NAMES", "load", "verify"]
 
@@ -25,7 +25,7 @@ def load(
     """Load a data set; CIFAR-10 is fetched first where the cache has no good copy of it.
 
     A cached copy is verified against the SHA-256 of every batch on each call, which takes a few tenths of a
-    second, and is used whatever `source` says: the bytes are the same from everywhere.
+    second, and is used whatever `source` says, which is told: the bytes are the same from everywhere.
 
     Args:
         name: one of `DATA_NAMES`.
@@ -46,7 +46,19 @@ def load(
         return synthetic()
     if name != "cifar10":
         raise UnknownNameError("data set", name, DATA_NAMES)
-    return Cache(cache_folder()).load(partial(resolve_sources, source), progress or SilentProgress())
+    cache, progress, asked = Cache(cache_folder()), progress or SilentProgress(), False
+
+    def sources() -> Sequence[Source]:
+        nonlocal asked
+        asked = True
+        return resolve_sources(source)
+
+    images = cache.load(sources, progress)
+    if source != "auto" and not asked:
+        progress.message(
+            f"already cached in {printable(cache.root)}; source {printable(repr(os.fspath(source)))} was not used"
+        )
+    return images
 
 
 def verify() -> list[BatchReport]:

@@ -8,7 +8,7 @@ from typing import Any
 from rich.text import Text
 
 from harness.analysis.profiles import CellChange, CellComparison, joules_per_run
-from harness.analysis.timing import Comparison, summarize_timing
+from harness.analysis.timing import Comparison, Timing, is_range, summarize_timing
 from harness.config import load_recipe
 from harness.console import new_table, stdout
 from harness.formats import seconds_for_people
@@ -59,7 +59,7 @@ def print_profiles(rows: Sequence[Mapping[str, Any]]) -> None:
             str(row["batch_size"]),
             row["precision"],
             seconds_for_people(timing.median),
-            _interval(timing.low, timing.high),
+            _interval(timing),
             *("-" if value is None else seconds_for_people(value) for value in (timing.p95, timing.p99)),
             str(timing.num_calls),
             f"{row['batch_size'] / timing.median:,.0f}",
@@ -120,7 +120,7 @@ def print_comparisons(comparisons: Sequence[CellComparison], first: str, second:
         comparison = cell.comparison
         interval = "-"
         if comparison.low is not None and comparison.high is not None:
-            interval = f"{comparison.low:.3f} .. {comparison.high:.3f}"
+            interval = f"{comparison.low:.3f} .. {comparison.high:.3f}{_what(cell.num_rounds)}"
         table.add_row(
             cell.mode,
             str(cell.batch_size),
@@ -134,7 +134,7 @@ def print_comparisons(comparisons: Sequence[CellComparison], first: str, second:
 
 
 def print_changes(changes: Sequence[CellChange], machines: Comparison | None) -> None:
-    """Table of the cells of two sessions, how many agree, and how the machine has changed, where that is known."""
+    """Table of the cells of two sessions, how many are not told apart, and how the machine has changed, where that is known."""
     table = new_table(
         *(
             "model",
@@ -157,26 +157,33 @@ def print_changes(changes: Sequence[CellChange], machines: Comparison | None) ->
             str(change.batch_size),
             change.precision,
             seconds_for_people(change.then.median),
-            _interval(change.then.low, change.then.high),
+            _interval(change.then),
             seconds_for_people(change.now.median),
-            _interval(change.now.low, change.now.high),
+            _interval(change.now),
             f"{change.comparison.ratio:.3f}",
             Text(change.verdict, {"slower": "red", "faster": "green"}.get(change.verdict, "")),
         )
     stdout.print()
     stdout.print(table)
-    num_agreeing = sum(change.verdict == "agree" for change in changes)
-    stdout.print(f"{num_agreeing} of {len(changes)} cells agree within their intervals.")
+    verdicts = [change.verdict for change in changes]
+    stdout.print(
+        f"{verdicts.count('not told apart')} of {len(verdicts)} cells are not told apart: their intervals overlap."
+    )
     if machines is not None and machines.low is not None and machines.high is not None:
         interval = f"{machines.ratio:.2f} times as long as then ({machines.low:.2f} .. {machines.high:.2f})"
-        meaning = "nothing says that it has changed" if machines.is_noise else "it has changed itself"
-        stdout.print(f"This machine takes {interval} for a reference without a network: {meaning}.")
-    num_changed = sum(change.verdict == "machine" for change in changes)
-    if num_changed:
-        stdout.print(f"What has changed as it has, marked machine ({num_changed}), says nothing of the code.")
+        stdout.print(f"This machine takes {interval} for a reference without a network.")
+    else:
+        stdout.print("There is no reference of five rounds in both to tell how this machine has changed.")
+    if "not told from the machine" in verdicts:
+        stdout.print("What this machine may have changed by as well says nothing of the code.")
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    if low is None or high is None:
+def _interval(timing: Timing) -> str:
+    if timing.low is None or timing.high is None:
         return "-"
-    return f"{seconds_for_people(low)} .. {seconds_for_people(high)}"
+    return f"{seconds_for_people(timing.low)} .. {seconds_for_people(timing.high)}{_what(timing.num_rounds)}"
+
+
+def _what(num_rounds: int) -> str:
+    """That an interval is none, but the range of few rounds."""
+    return " (range)" if is_range(num_rounds) else ""

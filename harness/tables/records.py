@@ -25,7 +25,8 @@ __all__ = [
 
 def print_runs(runs: Sequence[Mapping[str, Any]]) -> None:
     """Table of recorded runs."""
-    table = new_table("run", "data", "status", "test accuracy", "images/s", "device", "finished")
+    columns = ("run", "data", "status", "test accuracy", "images/s", "device", "finished")
+    table = new_table(*columns, details=("status", "finished"))
     for run in runs:
         accuracy, rate = run["test_accuracy"], run["images_per_second"]
         table.add_row(
@@ -73,8 +74,6 @@ def print_identities(rows: Sequence[Mapping[str, Any]]) -> None:
             "initial weights": lambda row: row["initialization"],
         }
     table = new_table(*columns)
-    for name in ("model", "parameters", "MACs"):
-        table.columns[list(columns).index(name)].no_wrap = True
     for row in rows:
         table.add_row(*(value(row) for value in columns.values()))
     stdout.print(table)
@@ -151,9 +150,8 @@ def print_verifications(rows: Sequence[Mapping[str, Any]]) -> None:
     """Tables of repeated runs, and of knobs that were turned; what may have caused a difference stands below."""
     repeated = [row for row in rows if row["knob"] is None]
     if repeated:
-        table = new_table(
-            "run", "epochs", "iterations", "verdict", "seconds then", "seconds now", title="Verified"
-        )
+        columns = ("run", "epochs", "iterations", "verdict", "seconds then", "seconds now")
+        table = new_table(*columns, title="Verified", details=("epochs", "seconds then", "seconds now"))
         for row in repeated:
             table.add_row(
                 row["run_id"],

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from rich.table import Table
 from rich.text import Text
 
 from harness.analysis.comparison import ModelComparison
@@ -35,14 +34,12 @@ def print_verdicts(board: Sequence[VerdictRow], margin: float) -> None:
         margin: that they were judged with, as a fraction.
     """
     shown = [row for row in board if row.group is not None]
-    with_device = len({row.group.device_name for row in shown if row.group is not None}) > 1
     table = new_table(
         *("claim", "claimed", "measured", "95 % interval", "n", "verdict"),
-        *("model", "recipe", "iterations", "precision", *(["device"] if with_device else [])),
+        *("model", *_SETTING),
         title=f"Test error, per cent; reproduced: shown to be within {100 * margin:g} points of the claim",
+        details=("model",),
     )
-    for name in ("claim", "verdict", "model"):
-        next(column for column in table.columns if column.header == name).no_wrap = True
     for row in shown:
         group, measured = row.group, row.measured
         assert group is not None
@@ -53,8 +50,7 @@ def print_verdicts(board: Sequence[VerdictRow], margin: float) -> None:
             "-" if measured is None else interval(*measured.error_interval),
             "0" if measured is None else str(measured.n),
             Text(row.verdict, _STYLES[row.verdict]),
-            *(group.model, group.recipe, f"{group.iterations:,}", group.precision),
-            *([group.device_name] if with_device else []),
+            *(group.model, *_setting(group)),
         )
     if shown:
         stdout.print(table)
@@ -68,14 +64,14 @@ def print_verdicts(board: Sequence[VerdictRow], margin: float) -> None:
 def print_model_comparisons(comparisons: Sequence[ModelComparison]) -> None:
     """Tables of two models in every setting that both have, over seeds and image by image."""
     first, second = comparisons[0].paired.first.model, comparisons[0].paired.second.model
-    with_device = _on_several_devices(comparisons)
+    churn = ("answered differently", f"by seeds of {first}", f"by seeds of {second}")
     table = new_table(
         *("n", "difference", "95 % interval", "p (Holm)", "on other images", "detectable"),
-        *("answered differently", f"by seeds of {first}", f"by seeds of {second}"),
-        *("recipe", "iterations", "precision", *(["device"] if with_device else [])),
+        *(*churn, *_SETTING),
         title=f"{first} minus {second}: test accuracy in percentage points, paired by seed",
+        numeric=churn,
+        details=churn,
     )
-    _flush_right(table, f"by seeds of {first}", f"by seeds of {second}")
     for comparison, p in zip(
         comparisons, adjusted([comparison.paired for comparison in comparisons]), strict=True
     ):
@@ -91,25 +87,21 @@ def print_model_comparisons(comparisons: Sequence[ModelComparison]) -> None:
                 share(getattr(by_image, name, None))
                 for name in ("churn", "churn_of_first", "churn_of_second")
             ),
-            *_setting(paired.first, with_device=with_device),
+            *_setting(paired.first),
         )
     stdout.print(table)
     stdout.print(
         "On other images: 95 % interval had the test set been another, seeds as they are. Detectable: the smallest "
-        "difference that so many seeds of each would show with 80 % power. Answered differently: share of images, between the "
-        "two, and by two seeds of one alone."
+        "difference that as many seeds, paired, would show with 80 % power at the 5 % level. Answered differently: share of "
+        "images, between the two, and by two seeds of one alone."
     )
     _print_by_seed(comparisons, first, second)
 
 
 def _print_by_seed(comparisons: Sequence[ModelComparison], first: str, second: str) -> None:
-    with_device = _on_several_devices(comparisons)
-    table = new_table(
-        *("seed", f"only {first} right", f"only {second} right", "p (McNemar)", "p (Holm)"),
-        *("recipe", "iterations", "precision", *(["device"] if with_device else [])),
-        title="Image by image",
-    )
-    _flush_right(table, f"only {first} right", f"only {second} right")
+    only = (f"only {first} right", f"only {second} right")
+    columns = ("seed", *only, "p (McNemar)", "p (Holm)", *_SETTING)
+    table = new_table(*columns, title="Image by image", numeric=only)
     for comparison in comparisons:
         for its in comparison.by_image.seeds if comparison.by_image else ():
             table.add_row(
@@ -118,23 +110,15 @@ def _print_by_seed(comparisons: Sequence[ModelComparison], first: str, second: s
                 str(its.test.only_second),
                 p_value(its.test.p),
                 p_value(its.p_adjusted),
-                *_setting(comparison.paired.first, with_device=with_device),
+                *_setting(comparison.paired.first),
             )
     if table.rows:
         stdout.print()
         stdout.print(table)
 
 
-def _on_several_devices(comparisons: Sequence[ModelComparison]) -> bool:
-    return len({comparison.paired.first.device_name for comparison in comparisons}) > 1
+_SETTING: Final = ("recipe", "iterations", "precision", "device")
 
 
-def _setting(group: RunGroup, *, with_device: bool) -> list[str]:
-    cells = [group.recipe, f"{group.iterations:,}", group.precision]
-    return [*cells, group.device_name] if with_device else cells
-
-
-def _flush_right(table: Table, *names: str) -> None:
-    for column in table.columns:
-        if column.header in names:
-            column.justify = "right"
+def _setting(group: RunGroup) -> tuple[str, ...]:
+    return group.recipe, f"{group.iterations:,}", group.precision, group.device_name

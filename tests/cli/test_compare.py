@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.analysis.noise import detectable_difference
+from harness.analysis.noise import detectable_paired
 
 from .printed import content_of, words
 from .recorded import IMAGES, Record, Row, damage
@@ -17,11 +17,11 @@ Harness = Callable[..., tuple[int, str, str]]
 
 LEGEND = (
     "On other images: 95 % interval had the test set been another, seeds as they are. Detectable: the smallest "
-    "difference that so many seeds of each would show with 80 % power. Answered differently: share of images, between "
-    "the two, and by two seeds of one alone."
+    "difference that as many seeds, paired, would show with 80 % power at the 5 % level. Answered differently: share of "
+    "images, between the two, and by two seeds of one alone."
 )
 
-SETTING = "short 1,563 fp32"
+SETTING = "short 1,563 fp32 Some CPU"
 """Of the runs of `compared`."""
 BY_IMAGE_CHURN = ["50.0", "%", "12.5", "%", "62.5", "%"]
 """Between the two 5 and 3 of 8 images; between seeds of the first 1, of the second 5."""
@@ -47,7 +47,7 @@ def test_two_models_are_compared_by_seed_and_by_image(harness: Harness, results:
     assert title == "resnet20 minus plain20: test accuracy in percentage points, paired by seed"
     assert columns == (
         "n difference 95 % interval p (Holm) on other images detectable answered differently "
-        "by seeds of resnet20 by seeds of plain20 recipe iterations precision"
+        "by seeds of resnet20 by seeds of plain20 recipe iterations precision device"
     )
     # differences 62.5 and 0; 12.706 * 31.25 = 397.07
     start = "2 +31.25 -365.82 .. +428.32 0.500 "
@@ -63,7 +63,7 @@ def test_two_models_are_compared_by_seed_and_by_image(harness: Harness, results:
     assert by_seed == [
         "",
         "Image by image",
-        "seed only resnet20 right only plain20 right p (McNemar) p (Holm) recipe iterations precision",
+        "seed only resnet20 right only plain20 right p (McNemar) p (Holm) recipe iterations precision device",
         f"0 5 0 0.062 0.125 {SETTING}",
         f"1 1 1 1.000 1.000 {SETTING}",
     ]
@@ -118,14 +118,13 @@ def test_a_comparison_as_json_is_one_versioned_object_with_every_field(
             },
         ],
     }
-    # variances of accuracies: 0.125**2 / 2 and 0.5**2 / 2
-    spread = math.sqrt((0.125**2 / 2 + 0.5**2 / 2) / 2)
     assert row == {
         "seeds": [0, 1],
         "p": pytest.approx(0.5),
         "p_adjusted": pytest.approx(0.5),
+        "same_bits": False,
         "speed_ratio": 1.5,
-        "detectable_difference": pytest.approx(detectable_difference(spread, 2)),
+        "detectable_difference": pytest.approx(detectable_paired(0.625 / math.sqrt(2), 2)),
     }
 
 
@@ -151,18 +150,17 @@ def test_every_setting_that_both_models_have_is_a_line(
     record(make_seeds(0.5, precision="bf16"))  # of only one of them
     _, out, _ = harness("compare", "resnet20", "plain20", "--results", results)
     lines = words(out)
-    assert [[line.split()[0], *line.split()[-3:]] for line in lines[2:4]] == [
-        ["2", "short", "1,563", "fp32"],
-        ["1", "short", "100", "fp32"],
-    ]
+    short = SETTING.replace("1,563", "100")
+    assert [line.split()[0] for line in lines[2:4]] == ["2", "1"]
+    assert lines[2].endswith(f" {SETTING}")
     # of one seed there is no spread, and no p to adjust with; what is by image is there
     assert lines[3].startswith("1 +25.00 - - ")
-    assert lines[3].endswith(" - 25.0 % - - short 100 fp32")
+    assert lines[3].endswith(f" - 25.0 % - - {short}")
     assert " 0.500 " in lines[2]
     assert lines[-3:] == [
         f"0 5 0 0.062 0.125 {SETTING}",
         f"1 1 1 1.000 1.000 {SETTING}",
-        "0 2 0 0.500 0.500 short 100 fp32",
+        f"0 2 0 0.500 0.500 {short}",
     ]
     _, out, _ = harness("compare", "resnet20", "plain20", "--results", results, "--json")
     listed = content_of(out)["comparisons"]
@@ -182,7 +180,7 @@ def test_p_of_several_settings_is_adjusted_in_the_table_and_in_json(
     p = 1 - math.sqrt(6.75 / 8.75)
     for line, precision in zip(words(out)[2:4], ("fp32", "bf16"), strict=True):
         assert line.startswith(f"3 +3.00 -1.97 .. +7.97 {2 * p:.3f} ")
-        assert line.endswith(f" {precision}")
+        assert line.endswith(f" {precision} Some CPU")
     _, out, _ = harness("compare", "resnet20", "plain20", "--results", results, "--json")
     listed = content_of(out)["comparisons"]
     assert [row["p"] for row in listed] == pytest.approx([p, p])
@@ -201,9 +199,9 @@ def test_settings_on_several_devices_can_be_told_apart(
     by_image = lines.index("Image by image") + 1
     assert lines[1].endswith(" recipe iterations precision device")
     assert lines[by_image].endswith(" recipe iterations precision device")
-    assert lines[2].endswith(f" {SETTING} Some CPU")
-    assert lines[3].endswith(f" {SETTING} Some GPU")
-    assert all(line.endswith(f" {SETTING} Some CPU") for line in lines[by_image + 1 :])
+    assert lines[2].endswith(f" {SETTING}")
+    assert lines[3].endswith(f" {SETTING.replace('CPU', 'GPU')}")
+    assert all(line.endswith(f" {SETTING}") for line in lines[by_image + 1 :])
 
 
 def test_where_predictions_are_missing_a_dash_stands(
@@ -213,8 +211,8 @@ def test_where_predictions_are_missing_a_dash_stands(
     code, out, err = harness("compare", "resnet20", "plain20", "--results", results)
     assert (code, err) == (0, "")
     lines = words(out)
-    # no spread at all: the interval is a point, and every difference is shown
-    assert lines[2] == f"2 +25.00 +25.00 .. +25.00 < 0.001 - 0.00 - - - {SETTING}"
+    # two differences without any spread have none to be tested against
+    assert lines[2] == f"2 +25.00 +25.00 .. +25.00 - - - - - - {SETTING}"
     assert len(lines) == 4
     assert "Image by image" not in out
     _, out, _ = harness("compare", "resnet20", "plain20", "--results", results, "--json")
@@ -276,10 +274,11 @@ def test_a_model_whose_runs_all_diverged_has_no_accuracy_to_compare(
 
 
 def test_a_comparison_in_an_empty_store_says_what_to_run(harness: Harness, results: Path) -> None:
+    results.mkdir()
     code, out, err = harness("compare", "resnet20", "plain20", "--results", results)
     assert (code, out) == (1, "")
     assert err == (
-        f"harness: no completed runs of real images are recorded in {results}/; record some with: harness reproduce\n"
+        f"harness: no completed runs of real images in {results}; make some with: harness reproduce quick --results {results}\n"
     )
 
 
@@ -292,7 +291,7 @@ def test_runs_of_synthetic_images_are_not_compared(
         code, out, err = harness("compare", "resnet20", "plain20", "--results", results, *as_json)
         assert (code, out) == (1, "")
         assert err == (
-            f"harness: no completed runs of real images are recorded in {results}/; record some with: harness reproduce\n"
+            f"harness: no completed runs of real images in {results}; make some with: harness reproduce quick --results {results}\n"
         )
     # beside others they are left out, even where both models have them
     record([*make_seeds(0.75), *make_seeds(0.5, model="plain20")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from harness.models import models
 from harness.records import KINDS, Store
 
 Harness = Callable[..., tuple[int, str, str]]
@@ -78,6 +80,18 @@ def test_a_run_that_is_skipped_is_no_success(harness: Harness, tmp_path: Path, t
 def test_unknown_names_are_exit_code_2(harness: Harness, tmp_path: Path) -> None:
     code, _, err = harness("identify", "resnet21", "--data", "synthetic", "--results", tmp_path)
     assert (code, err.count("\n")) == (2, 1)
+    assert "no model named 'resnet21'; did you mean " in err
+    for command in (
+        ("identify", "zzz", "--data", "synthetic", "--results", tmp_path),
+        ("models", "fetch", "zzz"),
+    ):
+        code, _, err = harness(*command)
+        assert (code, err.count("\n")) == (2, 1)
+        listed = err.removeprefix("harness: no model named 'zzz'; known: ")
+        names, more, see = re.fullmatch(r"(.*) and (\d+) more; (.*)\n", listed).groups()
+        assert len(set(names.split(", ")) & set(models())) == 15
+        assert int(more) == len(models()) - 15
+        assert see == "see: harness models list"
     code, _, err = harness("audit", "resnet20", "--data", "synthetic", "--results", tmp_path)
     assert (code, err.count("\n")) == (2, 1)
     assert "no published checkpoint named 'resnet20'" in err
@@ -89,10 +103,10 @@ def test_unknown_names_are_exit_code_2(harness: Harness, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("kind", "command"),
     [
-        ("runs", "reproduce"),
+        ("runs", "reproduce quick"),
         ("identities", "identify"),
         ("audits", "audit"),
-        ("benchmarks", "results import-benchmarks"),
+        ("benchmarks", "results import-benchmarks FILE"),
         ("profiles", "profile"),
         ("operators", "profile"),
         ("verifications", "verify"),
@@ -103,7 +117,18 @@ def test_where_nothing_is_recorded_the_command_that_would_is_named(
 ) -> None:
     code, out, err = harness("results", "list", "--kind", kind, "--results", tmp_path)
     assert (code, out) == (0, "")
-    assert err.strip().endswith(f"harness {command}")
+    assert err == f"no {kind} in {tmp_path}; make some with: harness {command} --results {tmp_path}\n"
+
+
+def test_benchmarks_that_are_not_there_are_wrong_usage(harness: Harness, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    for there, code in ((False, 2), (True, 1)):
+        if there:
+            report.write_text("no json")
+        left, out, err = harness("results", "import-benchmarks", report, "--results", tmp_path / "results")
+        assert (left, out) == (code, "")
+        assert (err == f"harness: {report}: no such file\n") is not there
+    assert not (tmp_path / "results").exists()
 
 
 def test_the_published_audits_are_listed_as_claimed(harness: Harness) -> None:
@@ -213,7 +238,10 @@ def test_verify_says_where_a_run_differs_and_why_it_may(harness: Harness, result
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["resnet21"], "no one run is named 'resnet21' in "),
+        (
+            ["resnet21"],
+            "harness: no run 'resnet21' in {0}; list them with: harness results list --results {0}",
+        ),
         (["mynet", "--epochs", 3], "has 2 epochs; verify 1 to so many, not 3"),
     ],
 )
@@ -225,8 +253,24 @@ def test_what_cannot_be_verified_is_exit_code_2(
     before = contents(results)
     code, out, err = harness("verify", *arguments, "--results", results)
     assert (code, out) == (2, "")
-    assert complaint in err.splitlines()[-1]
+    assert complaint.format(results) in err.splitlines()[-1]
     assert contents(results) == before
+
+
+def test_the_beginning_of_several_runs_is_refused_with_some_of_them(harness: Harness, results: Path) -> None:
+    run = recorded_run(results)
+    names = [f"{run['run_id']}-{number}" for number in range(1, 5)]
+    for name in names:
+        Store(results).write_run(run | {"run_id": name})
+    code, out, err = harness("verify", "mynet", "--results", results)
+    assert (code, out) == (2, "")
+    assert (
+        err
+        == f"harness: 'mynet' matches 5 runs, e.g. {', '.join([run['run_id'], *names[:2]])}; give more of the id\n"
+    )
+    # a whole id is none of several, though others begin so
+    code, _, err = harness("verify", run["run_id"], "--epochs", 3, "--results", results)
+    assert (code, "has 2 epochs" in err) == (2, True)
 
 
 @pytest.mark.parametrize("options", [("--epochs", 0), ()])

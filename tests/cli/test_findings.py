@@ -10,15 +10,20 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
+from harness import console
+from harness.console import stdout
 from harness.findings import QUESTIONS, Answer
 from harness.records import Store
 from harness.report import gather
 
-from .printed import content_of, words
+from .printed import content_of
 from .recorded import IMAGES, NEAR, Record, Row, damage
 
 Harness = Callable[..., tuple[int, str, str]]
 MakeRuns = Callable[..., list[Row]]
+
+NO_RUNS = "no runs in {0}; make some with: harness reproduce quick --results {0}\n"
+"""On stderr."""
 
 
 @pytest.fixture
@@ -102,6 +107,7 @@ def test_keys_choose_and_keep_their_order(
 def test_a_key_that_does_not_exist_is_exit_code_2_with_the_nearest(
     harness: Harness, results: Path, tmp_path: Path, options: tuple[str, ...]
 ) -> None:
+    results.mkdir()
     assert harness("findings", "seeds", "verdict", "--results", results, *options) == (
         2,
         "",
@@ -109,8 +115,9 @@ def test_a_key_that_does_not_exist_is_exit_code_2_with_the_nearest(
     )
     code, out, err = harness("findings", "zzz\x1b[31m", "--results", results, "-o", tmp_path / "page.md")
     assert (code, out) == (2, "")
-    assert err == f"harness: no finding named 'zzz\\x1b[31m'; known: {', '.join(QUESTIONS)}\n"
-    assert list(tmp_path.iterdir()) == []
+    assert err.startswith("harness: no finding named 'zzz\\x1b[31m'; known: ")
+    assert err.endswith(f" and {len(QUESTIONS) - 15} more\n")
+    assert list(tmp_path.rglob("*")) == [results]
 
 
 def test_in_brief_the_summaries_alone_are_printed(
@@ -125,6 +132,29 @@ def test_in_brief_the_summaries_alone_are_printed(
     assert "Worked out by `harness findings seeds`." in out
     [line] = err.splitlines()
     assert line == f"memory: nothing is recorded; record it with: {'; '.join(QUESTIONS['memory'].commands)}"
+
+
+def test_on_a_terminal_without_options_it_is_brief_and_says_how_to_get_all(
+    harness: Harness,
+    results: Path,
+    answered: dict[str, Answer],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    command = ("findings", "seeds", "memory", "--results", results)
+    _, full, _ = harness(*command)
+    _, brief, unanswered = harness(*command, "--brief")
+    _, content, _ = harness(*command, "--json")
+    assert len({full, brief, content}) == 3
+    terminal = type(stdout)(force_terminal=True)
+    monkeypatch.setattr(console, "stdout", terminal)
+    file = tmp_path / "page.md"
+    said = f"Everything, with its records: harness findings seeds memory --results {results} --output FILE\n"
+    assert harness(*command) == (0, brief, unanswered + said)
+    assert harness(*command, "--brief") == (0, brief, unanswered)
+    assert harness(*command, "--json") == (0, content, "")
+    assert harness(*command, "--output", file)[0] == 0
+    assert file.read_text("utf-8") == full
 
 
 def test_output_is_written_and_said(
@@ -148,9 +178,11 @@ def test_output_that_cannot_be_written_is_exit_code_1_and_one_line(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     wanted = tmp_path / "file" / "page.md"
+    results.mkdir()
     code, out, err = harness("findings", "what-is-reported", "--results", results, "-o", wanted)
     assert (code, out) == (1, "")
-    [line] = err.splitlines()
+    said, line = err.splitlines(keepends=True)
+    assert said == NO_RUNS.format(results)
     assert line.startswith(f"harness: cannot write {wanted}: ")
 
 
@@ -262,21 +294,23 @@ def test_json_goes_with_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
     option: tuple[str, ...],
 ) -> None:
+    results.mkdir()
     monkeypatch.chdir(tmp_path)
     code, out, err = harness("findings", "--json", *option, "--results", results)
     assert (code, out) == (2, "")
     [line] = err.splitlines()
     assert line.startswith("harness: --json ")
     assert all(name in line for name in ("--brief", "--pictures", "--output"))
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*")) == [results]
 
 
 def test_an_empty_store_answers_what_takes_no_records(harness: Harness, results: Path) -> None:
+    results.mkdir()
     code, out, err = harness("findings", "--results", results)
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, NO_RUNS.format(results))
     assert headings(out) == [*texts("what-is-reported"), "Not answered yet"]
     assert re.findall(r"^- (.*\?) By `", out, re.MULTILINE) == texts(*(set_without("what-is-reported")))
-    assert not results.exists()
+    assert not list(results.iterdir())
 
 
 def set_without(key: str) -> list[str]:
@@ -284,9 +318,16 @@ def set_without(key: str) -> list[str]:
 
 
 def test_of_nothing_nothing_is_printed_in_brief(harness: Harness, results: Path) -> None:
+    results.mkdir()
     code, out, err = harness("findings", "seeds", "--brief", "--results", results)
     assert (code, out.strip()) == (0, "")
-    assert err.startswith("seeds: nothing is recorded; record it with: harness reproduce ")
+    said, line = err.splitlines(keepends=True)
+    assert said == NO_RUNS.format(results)
+    assert line.startswith("seeds: nothing is recorded; record it with: harness reproduce ")
+    # who asks for all is not told so of each
+    code, out, err = harness("findings", "--brief", "--results", results)
+    assert (code, err) == (0, NO_RUNS.format(results))
+    assert QUESTIONS["what-is-reported"].text in shown(out)
     _, out, _ = harness("findings", "seeds", "--json", "--results", results)
     assert content_of(out)["findings"] == []
 
@@ -320,5 +361,6 @@ def test_what_others_wrote_does_nothing_to_a_terminal(
 def test_the_command_is_listed_with_its_options(harness: Harness) -> None:
     code, out, _ = harness("findings", "--help")
     assert code == 0
-    text = " ".join(words(out))
+    text = " ".join(word for word in out.split() if word != "│")
+    assert f"by default all: {', '.join(QUESTIONS)}." in text
     assert all(name in text for name in ("--brief", "--pictures", "--output", "--results", "--json"))

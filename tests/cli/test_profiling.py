@@ -177,15 +177,15 @@ def test_with_json_there_is_one_object_and_nothing_else(profile: Harness, result
 
 
 @pytest.fixture
-def earlier(profile: Harness, results: Path, quick: None) -> Callable[[str, float], Path]:
+def earlier(profile: Harness, results: Path, quick: None) -> Callable[..., Path]:
     """A function that records a session of a name in which every call took so long; to its file."""
     assert profile("mynet:net", "--modes", "infer")[0] == 0
     [path] = (results / "profiles").iterdir()
     rows = recorded(results)
     path.unlink()
 
-    def write(session: str, seconds: float) -> Path:
-        changes = {"session_id": session, "round_seconds": [[seconds]] * 5, "reference_seconds": None}
+    def write(session: str, seconds: float, **columns: Any) -> Path:
+        changes = {"session_id": session, "round_seconds": [[seconds]] * 5} | columns
         Store(results).write("profiles", *(row | changes for row in rows))
         return results / "profiles" / f"{session}.parquet"
 
@@ -194,14 +194,27 @@ def earlier(profile: Harness, results: Path, quick: None) -> Callable[[str, floa
 
 @pytest.mark.parametrize(("seconds", "verdict", "exit_code"), [(1e-9, "slower", 3), (1e3, "faster", 0)])
 def test_slower_than_before_is_exit_code_3_and_faster_is_0(
-    profile: Harness, earlier: Callable[[str, float], Path], seconds: float, verdict: str, exit_code: int
+    profile: Harness, earlier: Callable[..., Path], seconds: float, verdict: str, exit_code: int
 ) -> None:
     earlier("20200101T000000-cpu", seconds)
     code, out, _ = profile("mynet:net", "--modes", "infer", "--against", "last")
     assert code == exit_code
-    *_, first, second, last = out.splitlines()
+    *_, first, second, count, machine = out.splitlines()
     assert [line.split()[-1] for line in (first, second)] == [verdict] * 2
-    assert last == "0 of 2 cells agree within their intervals."
+    assert count == "0 of 2 cells are not told apart: their intervals overlap."
+    assert machine.startswith("This machine takes ")
+
+
+@pytest.mark.parametrize("reference", [None, [1e-12] * 5])
+def test_what_is_not_told_from_the_machine_is_no_regression(
+    profile: Harness, earlier: Callable[..., Path], reference: list[float] | None
+) -> None:
+    """Cells take very much longer than then, and so does the reference, or it was not timed then."""
+    earlier("20200101T000000-cpu", 1e-9, reference_seconds=reference)
+    code, out, _ = profile("mynet:net", "--modes", "infer", "--against", "last")
+    assert code == 0
+    assert out.count("not told from the machine") == 2
+    assert "slower" not in out
 
 
 def test_two_sessions_in_a_row_are_compared(profile: Harness, results: Path, quick: None) -> None:
@@ -209,14 +222,14 @@ def test_two_sessions_in_a_row_are_compared(profile: Harness, results: Path, qui
     code, out, _ = profile("mynet:net", "--against", "last")
     _, _, a, b, c, d, count, *_ = out.split("Then and now")[1].splitlines()
     verdicts = [line.split()[-1] for line in (a, b, c, d)]
-    assert set(verdicts) <= {"agree", "slower", "faster", "machine"}
-    assert count == f"{verdicts.count('agree')} of 4 cells agree within their intervals."
+    assert set(verdicts) <= {"apart", "slower", "faster", "machine"}
+    assert count == f"{verdicts.count('apart')} of 4 cells are not told apart: their intervals overlap."
     assert code == (3 if "slower" in verdicts else 0)
 
 
 @pytest.mark.parametrize("spelling", ["id", "file", "last"])
 def test_an_earlier_session_is_named_by_its_id_its_file_or_as_the_last(
-    profile: Harness, earlier: Callable[[str, float], Path], spelling: str
+    profile: Harness, earlier: Callable[..., Path], spelling: str
 ) -> None:
     path = earlier("20200102T000000-cpu", 1e3)
     # the order of files is not the order of writing

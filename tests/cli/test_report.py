@@ -10,11 +10,11 @@ import pytest
 from harness.records import Store
 
 from .printed import content_of, words
-from .recorded import IMAGES, NEAR, Record, Row, damage
+from .recorded import IMAGES, NEAR, Record, Row, complete, damage
 
 Harness = Callable[..., tuple[int, str, str]]
 
-NO_RUNS = "No runs are recorded in {}/; record some with: harness reproduce\n"
+NO_RUNS = "no runs in {0}; make some with: harness reproduce quick --results {0}\n"
 """On stderr."""
 
 
@@ -35,8 +35,13 @@ def test_a_report_is_written_beside_the_records_and_says_where(
 
 
 def test_a_report_is_of_the_results_beside_unless_told(
-    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    harness: Harness,
+    tmp_path: Path,
+    record: Record,
+    of_paper: Callable[..., list[Row]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    record(of_paper(*NEAR))
     monkeypatch.chdir(tmp_path)
     code, out, _ = harness("report")
     assert code == 0
@@ -77,21 +82,18 @@ def test_a_report_of_another_kind_is_refused_before_anything_is_written(
 
 
 def test_a_report_that_cannot_be_written_is_exit_code_1_and_one_line(
-    harness: Harness, results: Path, tmp_path: Path
+    harness: Harness, results: Path, record: Record, of_paper: Callable[..., list[Row]], tmp_path: Path
 ) -> None:
+    record(of_paper(*NEAR))
     (tmp_path / "file").write_text("in the way")
-    wanted = tmp_path / "file" / "report.html"
-    code, out, err = harness("report", "--results", results, "-o", wanted)
-    assert (code, out) == (1, "")
-    said, line = err.splitlines(keepends=True)
-    assert said == NO_RUNS.format(results)
-    assert line.startswith(f"harness: cannot write {wanted}: ")
     folder = tmp_path / "folder.md"
     folder.mkdir()
-    code, out, err = harness("report", "--results", results, "-o", folder)
-    assert (code, out) == (1, "")
-    assert err.startswith(f"{NO_RUNS.format(results)}harness: cannot write {folder}: ")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.md"]
+    for wanted in (tmp_path / "file" / "report.html", folder):
+        code, out, err = harness("report", "--results", results, "-o", wanted)
+        assert (code, out) == (1, "")
+        [line] = err.splitlines()
+        assert line.startswith(f"harness: cannot write {wanted}: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.md", "results"]
 
 
 def test_an_old_report_is_replaced_and_nothing_is_left(
@@ -111,11 +113,21 @@ def test_an_old_report_is_replaced_and_nothing_is_left(
     assert not [path for path in results.rglob("*") if path.name.endswith(".tmp")]
 
 
-def test_a_report_of_an_empty_store_says_that_nothing_was_measured(harness: Harness, results: Path) -> None:
+def test_no_report_is_written_of_an_empty_store(harness: Harness, results: Path, tmp_path: Path) -> None:
+    results.mkdir()
+    for options in ((), ("-o", tmp_path / "report.md")):
+        code, out, err = harness("report", "--results", results, *options)
+        assert (code, out, err) == (1, "", f"harness: {NO_RUNS.format(results)}")
+    assert list(tmp_path.rglob("*")) == [results]
+
+
+def test_a_report_of_other_records_than_runs_is_written_and_says_that_there_are_none(
+    harness: Harness, results: Path, make_card: Callable[..., Row]
+) -> None:
+    Store(results).write("identities", complete("identities", make_card("resnet20")))
     code, out, err = harness("report", "--results", results)
     assert (code, err) == (0, NO_RUNS.format(results))
     assert out.count("Report: ") == 2
-    assert sorted(path.name for path in results.iterdir()) == ["report.html", "report.md"]
     assert "Not measured: he2015-resnet20, " in (results / "report.md").read_text("utf-8")
 
 

@@ -136,22 +136,25 @@ def test_all_forms_have_the_same_rows(harness: Harness, results: Path, some_runs
 
 
 def test_two_forms_at_once_are_wrong_usage(harness: Harness, results: Path) -> None:
+    results.mkdir()
     code, out, err = harness("results", "summary", "--results", results, "--markdown", "--json")
     assert (code, out) == (2, "")
     assert err == "harness: --markdown and --json are two forms of one answer; leave one of them out\n"
 
 
 @pytest.mark.parametrize("form", [(), ("--markdown",)])
-def test_an_empty_store_says_what_to_run_and_is_not_made(
+def test_an_empty_store_says_what_to_run_and_stays_empty(
     harness: Harness, results: Path, form: Sequence[str]
 ) -> None:
+    results.mkdir()
     code, out, err = harness("results", "summary", "--results", results, *form)
     assert (code, out) == (0, "")
-    assert err == f"Nothing is recorded in {results}/; record some runs with: harness reproduce\n"
-    assert not results.exists()
+    assert err == f"no records in {results}; make some with: harness reproduce quick --results {results}\n"
+    assert not list(results.iterdir())
 
 
 def test_an_empty_store_is_an_empty_list_for_programs(harness: Harness, results: Path) -> None:
+    results.mkdir()
     assert rows_of(harness, results) == []
 
 

@@ -30,9 +30,9 @@ def test_verdicts_are_a_line_for_each_claim_that_was_measured(
     others = [key for key in claims() if key not in {"he2015-resnet20", "he2015-plain20"}]
     assert words(out) == [
         "Test error, per cent; reproduced: shown to be within 0.5 points of the claim",
-        "claim claimed measured 95 % interval n verdict model recipe iterations precision",
-        "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced resnet20 paper 64,000 fp32",
-        "he2015-plain20 9.68 9.68 - 1 inconclusive plain20 paper 64,000 fp32",
+        "claim claimed measured 95 % interval n verdict model recipe iterations precision device",
+        "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced resnet20 paper 64,000 fp32 Some CPU",
+        "he2015-plain20 9.68 9.68 - 1 inconclusive plain20 paper 64,000 fp32 Some CPU",
         "he2015-plain20: inconclusive: a single seed has no spread; run at least two more",
         f"Not measured: {', '.join(others)}",
     ]
@@ -148,7 +148,7 @@ def test_exit_code_is_3_exactly_where_a_claim_is_shown_to_be_worse(
     else:
         [line] = [line for line in words(out) if line.startswith("he2015-resnet20 ")]
         length = f"{changes.get('iterations', 64_000):,}"
-        assert line.endswith(f" {len(accuracies)} {verdict} resnet20 paper {length} fp32")
+        assert line.endswith(f" {len(accuracies)} {verdict} resnet20 paper {length} fp32 Some CPU")
 
 
 def test_a_single_worse_claim_among_others_is_enough_for_exit_code_3(
@@ -158,8 +158,10 @@ def test_a_single_worse_claim_among_others_is_enough_for_exit_code_3(
     code, out, _ = harness("verdicts", "--results", results)
     assert code == 3
     # 4.303 * 0.1 / sqrt(3) = 0.25
-    assert "he2015-plain20 9.68 10.90 10.65 .. 11.15 3 worse plain20 paper 64,000 fp32" in words(out)
-    assert "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced resnet20 paper 64,000 fp32" in words(out)
+    assert "he2015-plain20 9.68 10.90 10.65 .. 11.15 3 worse plain20 paper 64,000 fp32 Some CPU" in words(out)
+    assert "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced resnet20 paper 64,000 fp32 Some CPU" in words(
+        out
+    )
 
 
 @pytest.mark.parametrize(
@@ -179,7 +181,7 @@ def test_margin_decides_what_is_near(
     title, _, line, *_ = words(out)
     assert left == code
     assert title.endswith(f"shown to be within {margin} points of the claim")
-    assert line.endswith(f" 3 {verdict} resnet20 paper 64,000 fp32")
+    assert line.endswith(f" 3 {verdict} resnet20 paper 64,000 fp32 Some CPU")
     left, out, _ = harness("verdicts", "--results", results, "--margin", margin, "--json")
     assert (left, content_of(out)["margin"]) == (code, margin)
 
@@ -189,12 +191,13 @@ def test_margin_decides_what_is_near(
 def test_margin_that_makes_no_sense_is_refused(
     harness: Harness, results: Path, command: str, margin: str
 ) -> None:
+    results.mkdir()
     code, out, err = harness(command, "--results", results, "--margin", margin)
     assert (code, out) == (2, "")
     [line] = err.splitlines()
     assert line.startswith(f"harness: --margin {float(margin)}: ")
     assert "above 0 and below 100, e.g. 0.5" in line
-    assert not results.exists()
+    assert not list(results.iterdir())
 
 
 def test_margin_that_is_no_number_is_exit_code_2(harness: Harness, results: Path) -> None:
@@ -211,18 +214,45 @@ def test_verdicts_are_of_the_results_beside_unless_told(
     record(of_paper(*BELOW))
     monkeypatch.chdir(results.parent)
     assert harness("verdicts")[0] == 3
+    Path("elsewhere").mkdir()
     assert harness("verdicts", "--results", "elsewhere")[0] == 0
 
 
-def test_a_store_without_runs_says_what_to_run(harness: Harness, results: Path) -> None:
-    code, out, err = harness("verdicts", "--results", results)
-    assert code == 0
-    assert words(out) == [f"Not measured: {', '.join(claims())}"]
-    assert words(err) == [f"No runs are recorded in {results}/; record some with: harness reproduce"]
+def test_a_store_without_runs_says_what_to_run_and_lists_no_claims(harness: Harness, results: Path) -> None:
+    results.mkdir()
+    said = f"no runs in {results}; make some with: harness reproduce quick --results {results}\n"
+    assert harness("verdicts", "--results", results) == (0, "", said)
     code, out, err = harness("verdicts", "--results", results, "--json")
     assert (code, err) == (0, "")
     assert {row["verdict"] for row in content_of(out)["verdicts"]} == {"not measured"}
-    assert not results.exists()
+    assert not list(results.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("verdicts",),
+        ("verdicts", "--json"),
+        ("compare", "resnet20", "plain20"),
+        ("report",),
+        ("findings",),
+        ("verify", "resnet20"),
+        ("results", "list"),
+        ("results", "summary"),
+        ("results", "check"),
+        ("results", "compact"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_is_not_there_is_wrong_usage_and_is_not_made(
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    folder = tmp_path / "no such"
+    said = "harness: no such folder: {0}; make some with: harness reproduce quick --results {1}\n"
+    assert harness(*command, "--results", folder) == (2, "", said.format(folder, f"'{folder}'"))
+    monkeypatch.chdir(tmp_path)
+    assert harness(*command) == (2, "", said.format("results", "results"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["runs", "identities"])
@@ -250,7 +280,9 @@ def test_a_short_run_says_why_it_is_not_comparable(
     record(of_paper(*NEAR, iterations=2000))
     _, out, _ = harness("verdicts", "--results", results)
     lines = words(out)
-    assert "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 not comparable resnet20 paper 2,000 fp32" in lines
+    assert (
+        "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 not comparable resnet20 paper 2,000 fp32 Some CPU" in lines
+    )
     assert "he2015-resnet20: not comparable: iterations: 2,000 here, 64,000 in the claim" in lines
 
 
@@ -274,7 +306,7 @@ def test_seeds_that_are_left_out_are_mentioned(
     record([*of_paper(*NEAR), left_out | {"seed": 3}])
     code, out, _ = harness("verdicts", "--results", results)
     assert code == 0
-    assert words(out)[2].endswith(" 3 reproduced resnet20 paper 64,000 fp32")
+    assert words(out)[2].endswith(" 3 reproduced resnet20 paper 64,000 fp32 Some CPU")
     assert words(out)[3] == f"he2015-resnet20: {note}"
     _, out, _ = harness("verdicts", "--results", results, "--json")
     [row] = [row for row in content_of(out)["verdicts"] if row["claim"] == "he2015-resnet20"]
@@ -303,8 +335,8 @@ def test_a_claim_that_was_tried_without_any_result_has_a_line_that_says_so(
     others = [key for key in claims() if key != "he2015-resnet20"]
     note = f"2 seeds {what}, and are left out"
     assert words(out)[1:] == [
-        "claim claimed measured 95 % interval n verdict model recipe iterations precision",
-        "he2015-resnet20 8.75 - - 0 not measured resnet20 paper 64,000 fp32",
+        "claim claimed measured 95 % interval n verdict model recipe iterations precision device",
+        "he2015-resnet20 8.75 - - 0 not measured resnet20 paper 64,000 fp32 Some CPU",
         f"he2015-resnet20: {note}",
         f"Not measured: {', '.join(others)}",
     ]
@@ -322,7 +354,6 @@ def test_verdicts_of_several_devices_can_be_told_apart(
     record([*of_paper(*NEAR), *of_paper(*BELOW, device_name="Some GPU")])
     code, out, _ = harness("verdicts", "--results", results)
     assert code == 3
-    assert words(out)[1].endswith(" n verdict model recipe iterations precision device")
     rows = [line for line in words(out) if line.startswith("he2015-resnet20 ")]
     setting = "resnet20 paper 64,000 fp32"
     assert [line.partition(" 3 ")[2] for line in rows] == [
@@ -334,7 +365,11 @@ def test_verdicts_of_several_devices_can_be_told_apart(
 @pytest.mark.parametrize(
     ("mine", "others", "line"),
     [
-        (NEAR, (), "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced mynet:make paper 64,000 fp32"),
+        (
+            NEAR,
+            (),
+            "he2015-resnet20 8.75 8.75 8.63 .. 8.87 3 reproduced mynet:make paper 64,000 fp32 Some CPU",
+        ),
         (
             (0.9125,),
             NEAR,
@@ -355,7 +390,7 @@ def test_a_model_of_ones_own_is_named_beside_the_claim_that_its_card_names(
 ) -> None:
     network = {"model": "mynet:make", "model_source": "mynet.py at a"}
     record([*of_paper(*mine, **network), *of_paper(*others)])
-    card = make_card(**network, counterpart="resnet20", equivalence="equal")
+    card = make_card(**network, identity_id="mynet-card", counterpart="resnet20", equivalence="equal")
     Store(results).write("identities", complete("identities", card))
     _, out, _ = harness("verdicts", "--results", results)
     assert line in words(out)

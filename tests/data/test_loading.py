@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from harness.data import DATA_NAMES, load, verify
+from harness.data import DATA_NAMES, Cache, SilentProgress, load, loading, verify
 from harness.errors import DataError, UnknownNameError, UsageError
 
 
@@ -35,6 +35,33 @@ def test_the_environment_chooses_source_and_cache(monkeypatch, tmp_path, fakes):
     with pytest.raises(DataError, match=r"fakes\.tar\.gz: data_batch_4: pixels .* are no batch of CIFAR-10"):
         load()
     assert (tmp_path / "cache").is_dir()
+
+
+class Told(SilentProgress):
+    """Remembers its messages."""
+
+    def __init__(self):
+        self.messages = []
+
+    def message(self, text):
+        self.messages.append(text)
+
+
+def test_a_source_that_was_not_used_is_told(monkeypatch, tmp_path, fakes):
+    monkeypatch.setattr(loading, "Cache", lambda root: Cache(root, fakes.table))
+    monkeypatch.setenv("HARNESS_DATA_DIR", str(tmp_path / "cache"))
+    archive = fakes.write_tarball(tmp_path / "fakes.tar.gz")
+    told = Told()
+    load(source=archive, progress=told)
+    assert not [text for text in told.messages if "not used" in text]
+    for source in (archive, "nowhere\x1b"):
+        told.messages.clear()
+        load(source=source, progress=told)
+        name = "nowhere\\x1b" if source != archive else archive
+        assert told.messages == [f"already cached in {tmp_path / 'cache'}; source '{name}' was not used"]
+    told.messages.clear()
+    load(progress=told)
+    assert told.messages == []
 
 
 def test_verify_of_nothing(monkeypatch, tmp_path):
