@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -20,9 +21,10 @@ __all__ = [
 
 _Row = dict[str, Any]
 
-Verdict = Literal["agree", "slower", "faster", "machine", "unknown"]
-"""``agree``: the intervals overlap. ``machine``: they do not, but the machine itself has become slower or faster too.
-``unknown``: there is no interval."""
+Verdict = Literal["not told apart", "slower", "faster", "not told from the machine", "unknown"]
+"""``not told apart``: the intervals overlap. ``slower``, ``faster``: they do not, and the change is beyond all that the machine
+itself may have changed by. ``not told from the machine``: it is not, or nothing is known of the machine. ``unknown``: there is no
+interval."""
 
 
 def joules_per_run(row: Mapping[str, Any], recipe: Recipe) -> float | None:
@@ -49,6 +51,8 @@ class CellComparison:
     precision: str
     comparison: Comparison
     """Seconds of the first over those of the second."""
+    num_rounds: int
+    """That both have."""
 
 
 def compare_models(rows: Sequence[_Row], first: str, second: str) -> list[CellComparison]:
@@ -70,9 +74,11 @@ def compare_models(rows: Sequence[_Row], first: str, second: str) -> list[CellCo
             mode=row["mode"],
             batch_size=row["batch_size"],
             precision=row["precision"],
-            comparison=compare_paired(*_common_rounds(row, other)),
+            comparison=compare_paired(*rounds),
+            num_rounds=len(rounds[0]),
         )
         for row, other in pairs
+        for rounds in [_common_rounds(row, other)]
     ]
 
 
@@ -136,13 +142,17 @@ def compare_sessions(now: Sequence[_Row], then: Sequence[_Row]) -> list[CellChan
 
 
 def _verdict(then: Timing, now: Timing, comparison: Comparison, machines: Comparison | None) -> Verdict:
-    if then.low is None or now.low is None:
+    if comparison.low is None or comparison.high is None:
         return "unknown"
     if agree(then, now):
-        return "agree"
-    if machines and not machines.is_noise and (machines.ratio > 1) == (comparison.ratio > 1):
-        return "machine"
-    return "slower" if comparison.ratio > 1 else "faster"
+        return "not told apart"
+    # that an interval contains 1 does not say that the machine is as it was: it may have changed by anything within
+    least, most = 0.0, math.inf
+    if machines is not None and machines.low is not None and machines.high is not None:
+        least, most = machines.low, machines.high
+    if comparison.low > max(1, most):
+        return "slower"
+    return "faster" if comparison.high < min(1, least) else "not told from the machine"
 
 
 def _cell(row: _Row) -> tuple[str, int, str]:

@@ -19,7 +19,7 @@ _REST: Final = "#bdbdbd"
 
 
 def scaling_figure(cells: Sequence[Mapping[str, Any]]) -> Chart:
-    """Images per second by size of the mini-batch, with 95 % intervals.
+    """Images per second by size of the mini-batch, with 95 % intervals, which of few rounds are ranges.
 
     Args:
         cells: rows of the records of kind ``profiles``, of one device, mode and precision, with rounds.

@@ -32,7 +32,7 @@ class Pace:
 
 
 def speed_figure(paces: Sequence[Pace]) -> Chart:
-    """A bar for each, with its interval and note.
+    """A bar for each, with its interval, or the range of few rounds, and note.
 
     Args:
         paces: from top to bottom.

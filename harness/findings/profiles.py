@@ -55,7 +55,7 @@ def _shortcuts(evidence: Evidence) -> Answer | None:
             Table(
                 columns=("mode", "mini-batch", "precision", f"plain-20 over ResNet-20 ({kind})", "verdict"),
                 rows=[
-                    (mode, f"{size:,}", precision, ratio.brief(), ratio.verdict)
+                    (mode, f"{size:,}", precision, ratio.brief(), ratio.doubt())
                     for mode, size, precision, ratio in cells
                 ],
                 title="Time, round by round",
@@ -102,9 +102,9 @@ def _share_of(mode: str, cells: Iterable[_Cell]) -> str | None:
         return None
     shares = sorted(100 * (1 - ratio.value) for ratio in ratios)
     ends = [100 * (1 - end) for ratio in ratios for end in ratio.ends]
-    unsure = sum(bool(ratio.verdict) for ratio in ratios)
+    unsure = sum(bool(ratio.doubt()) for ratio in ratios)
     counts = counted(len(ratios), "cell")
-    if not all(ratio.has_interval for ratio in ratios):
+    if any(ratio.comparison.low is None for ratio in ratios):
         counts += ", too few rounds for an interval"
     elif unsure:
         counts = f"{unsure} of {counts} not told from noise"
@@ -140,7 +140,7 @@ def _doubts(session: Sequence[_Row], cells: Iterable[_Cell]) -> list[str]:
     unsure = [
         f"{_MODES[mode]} of {counted(size, 'image')} in {its}"
         for mode, size, its, ratio in cells
-        if ratio.verdict
+        if ratio.doubt()
     ]
     texts = [f"Not told from no difference: {listed(unsure)}."] if unsure else []
     busy = any(row["busy"] for row in session)
@@ -174,16 +174,16 @@ def _profiles_repeat(evidence: Evidence) -> Answer | None:
     if not repetitions:
         return None
     every = names_of("profiles", [row for now, then, _ in repetitions for row in (*now, *then)])
-    whole = sum(all(its.verdict == "agree" for its in changes) for *_, changes in repetitions)
     counts = [
-        f"{_agreeing(changes)} cells {_minutes(now, then):.1f} minutes after the one before"
+        f"{_alike(changes)} from those {_minutes(now, then):.1f} minutes before"
         for now, then, changes in repetitions
     ]
     details = [Statement(_repetition(*its), names_of("profiles", [*its[0], *its[1]])) for its in repetitions]
     return Answer(
         summary=Statement(
-            f"Of {counted(len(repetitions), 'repetition')} of a profile on the same model of machine, {whole} agree"
-            f"{'s' * (whole == 1)} with the one before in every cell, by 95 % intervals: {listed(counts)}.",
+            f"In {counted(len(repetitions), 'repetition')} of a profile on the same model of machine, not told apart: {listed(counts)}. "
+            "That is where the 95 % intervals of both times overlap. In brackets is the median half-width, over cells, of the 95 % interval "
+            "of time now over then: a smaller change can stay hidden.",
             every,
         ),
         details=[*details, *_long_session(evidence.profiles)],
@@ -217,20 +217,22 @@ def _minutes(now: Sequence[_Row], then: Sequence[_Row]) -> float:
     return float((now[0]["measured_at"] - then[0]["measured_at"]).total_seconds() / 60)
 
 
-def _agreeing(changes: Sequence[CellChange]) -> str:
-    return f"{sum(its.verdict == 'agree' for its in changes)} of {len(changes)}"
+def _alike(changes: Sequence[CellChange]) -> str:
+    """``20 of 20 cells (±0.17)``."""
+    alike = sum(its.verdict == "not told apart" for its in changes)
+    widths = [high - low for its in changes if (low := its.comparison.low) and (high := its.comparison.high)]
+    return f"{alike} of {counted(len(changes), 'cell')} (±{statistics.median(widths) / 2:.2f})"
 
 
 def _repetition(now: Sequence[_Row], then: Sequence[_Row], changes: Sequence[CellChange]) -> str:
     """How a session compares with the one before."""
     models = sorted({row["model"] for row in now})
     named = printable(models[0]) if len(models) == 1 else f"{len(models)} models"
-    words = {"slower": "slower", "faster": "faster", "machine": "changed as the reference did"}
-    counts = Counter(words.get(its.verdict, "") for its in changes)
-    others = [f"{counts[text]} {text}" for text in words.values() if counts[text]]
+    counts = Counter(its.verdict for its in changes)
+    others = [f"{number} {verdict}" for verdict, number in counts.items() if verdict != "not told apart"]
     return (
         f"{now[0]['session_id']} beside {then[0]['session_id']} ({named}, {_rounds(now)} beside {_rounds(then)}, ended "
-        f"{_minutes(now, then):.1f} minutes later, {machine_of(now[0], gpu=now[0]['device'] == 'cuda')}): {_agreeing(changes)} cells agree"
+        f"{_minutes(now, then):.1f} minutes later, {machine_of(now[0], gpu=now[0]['device'] == 'cuda')}): {_alike(changes)} not told apart"
         f"{f', {listed(others)}' if others else ''}{_ratios(changes)}{_reference(now, then)}."
     )
 
@@ -240,17 +242,13 @@ def _rounds(rows: Sequence[_Row]) -> str:
 
 
 def _ratios(changes: Sequence[CellChange]) -> str:
-    """Of cells that do not agree."""
-    ratios = [its.comparison.ratio for its in changes if its.verdict != "agree"]
-    if not ratios:
+    """Of cells that are told apart."""
+    apart = [its.comparison for its in changes if its.verdict != "not told apart"]
+    if not apart:
         return ""
-    lows = [
-        its.comparison.low for its in changes if its.verdict != "agree" and its.comparison.low is not None
-    ]
-    highs = [
-        its.comparison.high for its in changes if its.verdict != "agree" and its.comparison.high is not None
-    ]
-    return f" (time now over then {min(ratios):.2f} to {max(ratios):.2f}, 95 % intervals within {min(lows):.2f} to {max(highs):.2f})"
+    ratios = [its.ratio for its in apart]
+    ends = [end for its in apart for end in (its.low, its.high) if end is not None]
+    return f" (time now over then {min(ratios):.2f} to {max(ratios):.2f}, 95 % intervals within {min(ends):.2f} to {max(ends):.2f})"
 
 
 def _reference(now: Sequence[_Row], then: Sequence[_Row]) -> str:
@@ -258,10 +256,9 @@ def _reference(now: Sequence[_Row], then: Sequence[_Row]) -> str:
     machine = compare_machines(now, then)
     if machine is None or machine.low is None or machine.high is None:
         return ""
-    doubt = ", not told from noise" if machine.is_noise else ""
     return (
         f"; the reference, which has no network in it, takes {machine.ratio:.2f} of its time then (95 % interval {machine.low:.2f} to "
-        f"{machine.high:.2f}{doubt})"
+        f"{machine.high:.2f})"
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from harness.analysis.cost import Measured
-from harness.analysis.timing import Comparison, compare_paired, summarize_timing
+from harness.analysis.timing import Comparison, compare_paired, is_range, summarize_timing
 from harness.errors import printable
 from harness.findings.words import counted
 from harness.formats import listed
@@ -51,29 +51,29 @@ class Ratio:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Of the 95 % interval; of too few rounds for one, the least and the largest."""
+        """Of the 95 % interval; of too few rounds for one, the least and the greatest."""
         low, high = self.comparison.low, self.comparison.high
         return (min(self.rounds), max(self.rounds)) if low is None or high is None else (low, high)
 
     @property
     def has_interval(self) -> bool:
-        """Whether there are rounds enough for one."""
-        return self.comparison.low is not None
+        """Whether there are rounds enough for one that is more than their range."""
+        return not is_range(len(self.rounds))
 
     @property
     def kind(self) -> str:
         """What `ends` are."""
         return "95 % interval" if self.has_interval else f"range of {counted(len(self.rounds), 'round')}"
 
-    @property
-    def verdict(self) -> str:
-        """What is to be said where the two may take the same time; else nothing."""
-        if not self.has_interval:
+    def doubt(self, digits: int = 3) -> str:
+        """What is to be said where the two may take the same time, by `ends` as they are printed; else nothing."""
+        if self.comparison.low is None:
             return "too few rounds for an interval"
-        return "not told from noise" if self.comparison.is_noise else ""
+        low, high = (round(end, digits) for end in self.ends)
+        return "not told from noise" if low <= 1 <= high else ""
 
     def full(self, digits: int = 3) -> str:
-        """``2.683 (95 % interval 2.455 to 2.976, 5 rounds)``."""
+        """``2.683 (95 % interval 2.455 to 2.976, 15 rounds)``, ``2.683 (range 2.455 to 2.976, 5 rounds)``."""
         kind = "95 % interval" if self.has_interval else "range"
         return f"{self.value:.{digits}f} ({kind} {_range(*self.ends, digits)}, {counted(len(self.rounds), 'round')})"
 
@@ -90,7 +90,7 @@ def told(ratios: Sequence[Ratio], digits: int = 3) -> str:
         digits: after the decimal point.
     """
     first, others = ratios[0], ratios[1:]
-    doubt = f", {first.verdict}" if first.verdict else ""
+    doubt = f", {its}" if (its := first.doubt(digits)) else ""
     if not others:
         return f"{first.full(digits)}{doubt}"
     alike = all(len(its.rounds) == len(first.rounds) for its in others)
@@ -237,5 +237,7 @@ def _range(low: float, high: float, digits: int) -> str:
 
 
 def median_and_range(values: Sequence[float], form: str, unit: str = "") -> str:
-    """``38.1 ms (36.5 to 41.2)``."""
+    """``38.1 ms (36.5 to 41.2)``; of a single value, that."""
+    if len(values) == 1:
+        return f"{values[0]:{form}}{unit}"
     return f"{statistics.median(values):{form}}{unit} ({min(values):{form}} to {max(values):{form}})"

@@ -1,1 +1,1 @@
-"""What training costs: how fast it is, beside the loop that people run today."""
+"""What training costs: how fast it is, beside a standard PyTorch loop."""

@@ -1,4 +1,4 @@
-"""The training loop that people run today, to set ours beside.
+"""A standard PyTorch training loop, to set ours beside.
 
 As the repositories of akamaster and kuangliu describe theirs: images as PIL objects through torchvision's transforms
 in a `DataLoader`, float32, no compilation, the default memory layout, and loss and accuracy read back after every

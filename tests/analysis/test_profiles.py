@@ -29,6 +29,7 @@ def test_two_models_are_compared_round_by_round():
     comparison = cell.comparison
     assert (comparison.ratio, comparison.low, comparison.high) == (2.0, 2.0, 2.0)
     assert not comparison.is_noise
+    assert cell.num_rounds == 5
 
 
 def test_the_ratio_is_of_the_first_over_the_second():
@@ -63,6 +64,7 @@ def test_of_an_interrupted_session_the_rounds_are_compared_that_both_cells_have(
     first, second = ("a", "b") if surplus == 0 else ("b", "a")
     [cell] = compare_models(rows, first, second)
     assert cell.comparison.ratio == cell.comparison.low == cell.comparison.high == (0.5 if surplus else 2.0)
+    assert cell.num_rounds == 5
 
 
 def test_of_few_rounds_nothing_is_concluded():
@@ -98,11 +100,11 @@ def test_two_sessions_are_compared_as_timed_apart():
 @pytest.mark.parametrize(
     ("then", "now", "verdict"),
     [
-        ([1.0] * 5, [1.0] * 5, "agree"),
+        ([1.0] * 5, [1.0] * 5, "not told apart"),
         ([1.0] * 5, [1.001] * 5, "slower"),
         ([1.0] * 5, [0.999] * 5, "faster"),
         # medians of five rounds drawn reach from the least to the greatest
-        ((1.0, 2.0, 3.0, 4.0, 5.0), (5.0, 6.0, 7.0, 8.0, 9.0), "agree"),
+        ((1.0, 2.0, 3.0, 4.0, 5.0), (5.0, 6.0, 7.0, 8.0, 9.0), "not told apart"),
         ((1.0, 2.0, 3.0, 4.0, 5.0), (5.1, 6.0, 7.0, 8.0, 9.0), "slower"),
         ((5.1, 6.0, 7.0, 8.0, 9.0), (1.0, 2.0, 3.0, 4.0, 5.0), "faster"),
         ([1.0] * 4, [2.0] * 5, "unknown"),
@@ -110,31 +112,50 @@ def test_two_sessions_are_compared_as_timed_apart():
     ],
 )
 def test_sessions_differ_where_their_intervals_have_nothing_in_common(then, now, verdict):
-    [change] = compare_sessions([row(*now)], [row(*then)])
+    [change] = compare_sessions([row(*now, reference=FAST)], [row(*then, reference=FAST)])
     assert change.verdict == verdict
 
 
 SLOW, FAST, UNSTEADY = [2.0] * 5, [1.0] * 5, [0.5, 1.0, 1.5, 2.0, 2.5]
+APART, MACHINE = "not told apart", "not told from the machine"
 
 
 @pytest.mark.parametrize(
-    ("references", "verdicts"),  # of then and now, of cells that have become slower, faster, neither
+    (
+        "references",
+        "verdicts",
+    ),  # of then and now, of cells that take 1.5, 0.7, 1, 3 and 0.3 times as long as then
     [
-        ((FAST, FAST), ["slower", "faster", "agree"]),
-        ((FAST, SLOW), ["machine", "faster", "agree"]),
-        ((SLOW, FAST), ["slower", "machine", "agree"]),
-        ((FAST, UNSTEADY), ["slower", "faster", "agree"]),
-        ((FAST, SLOW[:4]), ["slower", "faster", "agree"]),
-        ((FAST, None), ["slower", "faster", "agree"]),
-        ((None, SLOW), ["slower", "faster", "agree"]),
+        ((FAST, FAST), ["slower", "faster", APART, "slower", "faster"]),
+        # the machine has become slower by 2, and what takes less than twice as long has not, nor has it become faster
+        ((FAST, SLOW), [MACHINE, "faster", APART, "slower", "faster"]),
+        ((SLOW, FAST), ["slower", MACHINE, APART, "slower", "faster"]),
+        # it may have changed by 0.5 to 2.5
+        ((FAST, UNSTEADY), [MACHINE, MACHINE, APART, "slower", "faster"]),
+        ((FAST, SLOW[:4]), [MACHINE, MACHINE, APART, MACHINE, MACHINE]),
+        ((FAST, None), [MACHINE, MACHINE, APART, MACHINE, MACHINE]),
+        ((None, SLOW), [MACHINE, MACHINE, APART, MACHINE, MACHINE]),
     ],
 )
-def test_a_cell_that_changes_as_the_machine_does_says_nothing_of_the_code(references, verdicts):
+def test_a_change_within_that_of_the_machine_says_nothing_of_the_code(references, verdicts):
     before, after = references
-    then = [row(*[1.0] * 5, batch_size=size, reference=before) for size in (1, 2, 3)]
-    seconds = zip((1, 2, 3), (1.5, 0.5, 1.0), strict=True)
+    sizes = range(5)
+    then = [row(*[1.0] * 5, batch_size=size, reference=before) for size in sizes]
+    seconds = zip(sizes, (1.5, 0.7, 1.0, 3.0, 0.3), strict=True)
     now = [row(*[each] * 5, batch_size=size, reference=after) for size, each in seconds]
     assert [change.verdict for change in compare_sessions(now, then)] == verdicts
+
+
+@pytest.mark.parametrize(
+    ("reference", "verdict"), [(1.4, "slower"), (1.6, MACHINE), (1.5, MACHINE), (2.6, MACHINE)]
+)
+def test_all_of_an_interval_must_lie_beyond_all_of_the_references(reference, verdict):
+    """A cell takes 1.5 to 2.5 times as long as then, the reference 1 to so much."""
+    then = row(*[1.0] * 5, reference=FAST)
+    now = row(1.5, 1.5, 2.0, 2.5, 2.5, reference=[1.0, 1.0, 1.2, reference, reference])
+    [change] = compare_sessions([now], [then])
+    assert (change.comparison.low, change.comparison.high) == (1.5, 2.5)
+    assert change.verdict == verdict
 
 
 def test_machines_are_compared_by_their_reference():

@@ -19,6 +19,7 @@ from harness.analysis.timing import (
     agree,
     compare_apart,
     compare_paired,
+    is_range,
     summarize_timing,
 )
 
@@ -174,6 +175,28 @@ def test_interval_covers_the_true_median(num_rounds):
     assert 0.90 <= share(timing.low <= 1 <= timing.high for timing in timings) <= 0.99
 
 
+@pytest.mark.parametrize("num_rounds", [5, 6, 7, 8, 9, 10, 15, 30])
+def test_interval_of_few_rounds_of_a_call_is_their_range(num_rounds):
+    generator = np.random.default_rng(num_rounds)
+    for _ in range(20):
+        rounds = simulated(generator, num_rounds, calls=1)
+        ends = rounds.min(), rounds.max()
+        timing, comparison = summarize_timing(rounds), compare_paired(rounds, [[1.0]] * num_rounds)
+        assert ((timing.low, timing.high) == ends) is is_range(num_rounds)
+        assert ((comparison.low, comparison.high) == ends) is is_range(num_rounds)
+
+
+def test_of_fewer_rounds_than_have_an_interval_there_is_a_range_only():
+    assert all(map(is_range, range(1, 5)))
+
+
+def test_range_of_five_rounds_covers_less_than_95_percent():
+    """At best 93.75 %, where the median is as likely above a round as below it."""
+    generator = np.random.default_rng(1)
+    timings = [summarize_timing(simulated(generator, 5, calls=1)) for _ in range(2000)]
+    assert share(timing.low <= 1 <= timing.high for timing in timings) == pytest.approx(0.9375, abs=0.011)
+
+
 def test_plain_percentile_interval_of_five_rounds_would_not():
     # the reason for reaching further into the tails
     generator = np.random.default_rng(1)
@@ -293,6 +316,15 @@ def test_what_is_equally_fast_differs_by_noise(compare, noise):
         compare(simulated(generator, noise=noise), simulated(generator, noise=noise)) for _ in range(300)
     ]
     assert 0.9 <= share(comparison.is_noise for comparison in comparisons) <= 0.99
+
+
+@pytest.mark.parametrize(("highest", "is_noise"), [(0.9994, False), (0.9996, True)])
+def test_interval_that_reaches_1_as_it_is_printed_is_noise(highest, is_noise):
+    rounds = [[0.9], [0.91], [0.92], [0.93], [highest]]
+    below = compare_paired(rounds, [[1.0]] * 5)
+    assert (below.high, below.is_noise) == (highest, is_noise)
+    above = compare_paired([[1.0]] * 5, rounds)
+    assert (above.low, above.is_noise) == (1 / highest, is_noise)
 
 
 @COMPARE

@@ -52,9 +52,9 @@ class TestShortcuts:
     def test_share_is_one_minus_the_ratio(self, profile, answer):
         profile(
             {
-                **self.cells([[0.9]] * 6, [[1.0]] * 6),
-                **self.cells([[0.8]] * 6, [[1.0]] * 6, size=8),
-                **self.cells([[1.5]] * 6, [[2.0]] * 6, mode="infer"),
+                **self.cells([[0.9]] * 8, [[1.0]] * 8),
+                **self.cells([[0.8]] * 8, [[1.0]] * 8, size=8),
+                **self.cells([[1.5]] * 8, [[2.0]] * 8, mode="infer"),
             }
         )
         found = answer("shortcuts-cost")
@@ -66,7 +66,8 @@ class TestShortcuts:
             "25.0 % of the time of inference (95 % intervals within 25.0 to 25.0 %; 1 cell)"
             in found.summary.text
         )
-        assert "6 rounds in turn, on Some CPU with 2 cores" in found.summary.text
+        assert found.tables[0].columns[3] == "plain-20 over ResNet-20 (95 % interval)"
+        assert "8 rounds in turn, on Some CPU with 2 cores" in found.summary.text
         assert [row[3] for row in found.tables[0].rows] == [
             "0.900 (0.900 to 0.900)",
             "0.800 (0.800 to 0.800)",
@@ -90,6 +91,26 @@ class TestShortcuts:
         found = answer("shortcuts-cost")
         assert "1 of 2 cells not told from noise" in found.summary.text
         assert "Not told from no difference: a training step of 8 images in fp32." in texts(found)
+
+    def test_few_rounds_have_a_range(self, profile, answer):
+        profile(self.cells([[0.9], [0.8], [0.9], [0.9], [0.95]], [[1.0]] * 5))
+        found = answer("shortcuts-cost")
+        assert (
+            "10.0 % of the time of a training step (rounds within 5.0 to 20.0 %; 1 cell)"
+            in found.summary.text
+        )
+        assert found.tables[0].columns[3] == "plain-20 over ResNet-20 (range of 5 rounds)"
+        assert found.tables[0].rows[0][3:] == ("0.900 (0.800 to 0.950)", "")
+
+    @pytest.mark.parametrize(("highest", "shown", "unsure"), [(0.9994, "0.999", 0), (0.9996, "1.000", 1)])
+    def test_interval_that_reaches_1_as_it_is_printed_may_be_nothing(
+        self, profile, answer, highest, shown, unsure
+    ):
+        profile(self.cells([[0.9]] * 4 + [[highest]] * 2, [[1.0]] * 6))
+        found = answer("shortcuts-cost")
+        [row] = found.tables[0].rows
+        assert row[3:] == (f"0.900 (0.900 to {shown})", "not told from noise" * unsure)
+        assert ("1 of 1 cell not told from noise" in found.summary.text) is bool(unsure)
 
     def test_session_with_most_rounds_counts(self, profile, answer):
         profile(self.cells([[0.9]] * 9, [[1.0]] * 9), session="long")
@@ -132,24 +153,43 @@ class TestProfilesRepeat:
             {("m", "train", 1): [[2.0], [2.2]] * 5, ("m", "infer", 1): [[1.0]] * 10}, session="p3", minutes=7
         )
         found = answer("profiles-repeat")
-        assert "Of 2 repetitions of a profile" in found.summary.text
-        assert "1 agrees with the one before in every cell" in found.summary.text
-        assert (
-            "2 of 2 cells 3.0 minutes after the one before and 1 of 2 cells 4.0 minutes after"
-            in found.summary.text
+        assert found.summary.text.startswith(
+            "In 2 repetitions of a profile on the same model of machine, not told apart: 2 of 2 cells (±"
+        )
+        assert re.search(
+            r"2 of 2 cells \(±0\.\d\d\) from those 3\.0 minutes before and 1 of 2 cells \(±0\.\d\d\) from those 4\.0 minutes before\.",
+            found.summary.text,
         )
         same, other = texts(found)[1:3]
         assert same.startswith("p2 beside p1 (m, 10 rounds beside 10 rounds, ended 3.0 minutes later")
-        assert "2 of 2 cells agree." in same
-        assert "1 of 2 cells agree, 1 slower (time now over then 2.00 to 2.00" in other
+        assert same.endswith(") not told apart.")
+        assert ") not told apart, 1 not told from the machine (time now over then 2.00 to 2.00" in other
         assert found.details[1].records == ("profiles/p2", "profiles/p3")
 
-    def test_machine_that_changed_is_told(self, profile, answer):
+    def test_half_width_of_the_ratio_stands_beside_the_count(self, profile, answer):
+        """Ratios are within 0.8 to 1.4, 1 to 1, and 0.9 to 1.1: half-widths 0.3, 0 and 0.1."""
+        cells = [("m", "train", size) for size in (1, 8, 32)]
+        now = [[0.8, 1.0, 1.0, 1.0, 1.4], [1.0] * 5, [0.9, 1.0, 1.0, 1.0, 1.1]]
+        profile(dict.fromkeys(cells, [[1.0]] * 5), session="p1")
+        profile(
+            {cell: [[seconds] for seconds in its] for cell, its in zip(cells, now, strict=True)},
+            session="p2",
+            minutes=1,
+        )
+        summary, detail = texts(answer("profiles-repeat"))
+        assert "not told apart: 3 of 3 cells (±0.10) from those 1.0 minutes before." in summary
+        assert detail.endswith(": 3 of 3 cells (±0.10) not told apart.")
+
+    @pytest.mark.parametrize(
+        ("seconds", "verdict"),
+        [(3.0, "slower"), (1.5, "not told from the machine"), (0.5, "faster")],
+    )
+    def test_machine_that_changed_is_told(self, profile, answer, seconds, verdict):
         cell = ("m", "train", 1)
         profile({cell: [[1.0]] * 10}, session="p1", reference=[1.0] * 10)
-        profile({cell: [[3.0]] * 10}, session="p2", minutes=3, reference=[2.0] * 10)
+        profile({cell: [[seconds]] * 10}, session="p2", minutes=3, reference=[2.0] * 10)
         [text] = texts(answer("profiles-repeat"))[1:]
-        assert "0 of 1 cells agree, 1 changed as the reference did (time now over then 3.00" in text
+        assert f"0 of 1 cell (±0.00) not told apart, 1 {verdict} (time now over then {seconds:.2f}" in text
         assert "takes 2.00 of its time then (95 % interval 2.00 to 2.00)" in text
 
     @pytest.mark.parametrize(
@@ -213,7 +253,7 @@ class TestProfilesRepeat:
     def test_cells_without_times_are_passed_over(self, profile, answer, rounds):
         for session in ("p1", "p2"):
             profile({("plain20", "train", 1): rounds, ("resnet20", "train", 1): [[1.0]] * 9}, session=session)
-        assert "1 of 1 cells" in answer("profiles-repeat").summary.text
+        assert "1 of 1 cell (" in answer("profiles-repeat").summary.text
         assert answer("shortcuts-cost") is None
 
 
@@ -299,9 +339,20 @@ def test_published_repetitions_are_those_of_the_same_cells_in_order(profiles, sa
     assert found == expected
     for text in said("profiles-repeat"):
         if found := re.match(
-            r"(\S+) beside (\S+) .*?ended ([\d.]+) minutes later.*?: (\d+) of (\d+) cells agree", text
+            r"(\S+) beside (\S+) .*?ended ([\d.]+) minutes later.*?: (\d+) of (\d+) cells \(±([\d.]+)\) not told apart",
+            text,
         ):
             ends = [sessions[name][1].measured_at.iloc[0] for name in (found[1], found[2])]
             assert found[3] == f"{(ends[0] - ends[1]).total_seconds() / 60:.1f}"
             assert int(found[5]) == len(sessions[found[1]][1])
-            assert f"{found[4]} of {found[5]} cells {found[3]} minutes after" in said("profiles-repeat")[0]
+            assert (
+                f"{found[4]} of {found[5]} cells (±{found[6]}) from those {found[3]} minutes before"
+                in said("profiles-repeat")[0]
+            )
+
+
+def test_published_repetitions_tell_nothing_from_the_machine(profiles, said):
+    """Nothing in the code has changed between them: whatever the times are, none is slower or faster."""
+    repetitions = [text for text in said("profiles-repeat") if " beside " in text]
+    assert any("not told from the machine" in text for text in repetitions)
+    assert not any(word in text for text in repetitions for word in ("slower", "faster"))

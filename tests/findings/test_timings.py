@@ -48,29 +48,50 @@ def test_ratio_is_the_median_of_rounds_as_far_as_both_have_them():
     assert ratio.ends == (2, 4)
     assert not ratio.has_interval
     assert ratio.kind == "range of 3 rounds"
-    assert ratio.verdict == "too few rounds for an interval"
+    assert ratio.doubt() == "too few rounds for an interval"
     assert ratio.full() == "3.000 (range 2.000 to 4.000, 3 rounds)"
     assert ratio.full(1) == "3.0 (range 2.0 to 4.0, 3 rounds)"
     assert ratio.brief(2) == "3.00 (2.00 to 4.00)"
 
 
 def test_ratio_of_rounds_enough_has_an_interval():
-    ratio = ratio_of([3.0] * 6, [2.0] * 6)
+    ratio = ratio_of([3.0] * 8, [2.0] * 8)
     assert ratio.has_interval
     assert ratio.ends == (1.5, 1.5)
     assert ratio.kind == "95 % interval"
-    assert ratio.verdict == ""
-    assert ratio.full(2) == "1.50 (95 % interval 1.50 to 1.50, 6 rounds)"
+    assert ratio.doubt() == ""
+    assert ratio.full(2) == "1.50 (95 % interval 1.50 to 1.50, 8 rounds)"
+
+
+@pytest.mark.parametrize("number", [5, 6, 7])
+def test_ratio_of_few_rounds_has_their_range(number):
+    ratio = ratio_of([2.0, 4.0, *[3.0] * (number - 2)], [1.0] * number)
+    assert not ratio.has_interval
+    assert ratio.ends == (2, 4)
+    assert ratio.kind == f"range of {number} rounds"
+    assert ratio.doubt() == ""
+    assert ratio.full(1) == f"3.0 (range 2.0 to 4.0, {number} rounds)"
 
 
 def test_ratio_whose_interval_holds_one_is_not_told_from_noise():
     ratio = ratio_of([0.8, 1.2, 0.9, 1.1, 1.0, 1.3], [1.0] * 6)
     assert ratio.ends[0] < 1 < ratio.ends[1]
-    assert ratio.verdict == "not told from noise"
+    assert ratio.doubt() == "not told from noise"
+
+
+@pytest.mark.parametrize(
+    ("end", "doubts"),  # by digits: none, 2 and 3
+    [(0.994, (True, False, False)), (0.996, (True, True, False)), (0.9996, (True, True, True))],
+)
+def test_ratio_may_be_1_if_its_ends_say_so_as_they_are_printed(end, doubts):
+    below = ratio_of([0.1, 0.2, 0.3, 0.4, end], [1.0] * 5)
+    above = ratio_of([1.0] * 5, [0.1, 0.2, 0.3, 0.4, end])
+    for ratio in (below, above):
+        assert tuple(bool(ratio.doubt(digits)) for digits in (0, 2, 3)) == doubts
 
 
 def test_ratio_of_one_session_is_told_in_full():
-    assert told([ratio_of([3.0] * 6, [2.0] * 6)]) == "1.500 (95 % interval 1.500 to 1.500, 6 rounds)"
+    assert told([ratio_of([3.0] * 8, [2.0] * 8)]) == "1.500 (95 % interval 1.500 to 1.500, 8 rounds)"
     assert (
         told([ratio_of([3.0], [2.0])], 1) == "1.5 (range 1.5 to 1.5, 1 round), too few rounds for an interval"
     )
@@ -79,10 +100,10 @@ def test_ratio_of_one_session_is_told_in_full():
 def test_ratios_of_other_sessions_stand_beside_it():
     first, *others = [ratio_of([seconds] * 6, [2.0] * 6) for seconds in (3.0, 4.0, 2.0)]
     assert told([first, *others], 1) == (
-        "1.5 (95 % interval 1.5 to 1.5, 6 rounds); in 2 other sessions of as many rounds 2.0 (2.0 to 2.0) and 1.0 (1.0 to 1.0)"
+        "1.5 (range 1.5 to 1.5, 6 rounds); in 2 other sessions of as many rounds 2.0 (2.0 to 2.0) and 1.0 (1.0 to 1.0)"
     )
     assert told([first, ratio_of([4.0], [2.0])], 1) == (
-        "1.5 (95 % interval 1.5 to 1.5, 6 rounds); in 1 other session 2.0 (range 2.0 to 2.0, 1 round)"
+        "1.5 (range 1.5 to 1.5, 6 rounds); in 1 other session 2.0 (range 2.0 to 2.0, 1 round)"
     )
 
 
@@ -214,6 +235,7 @@ def test_speed_of_rounds_enough_has_the_interval_of_the_median():
 def test_median_and_range_in_a_form():
     assert median_and_range([41.25, 36.5, 38.1], ".1f", " ms") == "38.1 ms (36.5 to 41.2)"
     assert median_and_range([1000, 2000], ",.0f") == "1,500 (1,000 to 2,000)"
+    assert median_and_range([1000], ",.0f", " s") == "1,000 s"  # which has no range
 
 
 # -- odd benchmarks ------------------------------------------------------------------------------------------
