@@ -19,6 +19,8 @@ GENERATED = (
     "README.md",
     "results/README.md",
     "docs/faults.md",
+    "docs/guide.md",
+    "docs/speed.md",
     "docs/scaling.md",
     "docs/decisions/0005-intervals-of-timings.md",
 )

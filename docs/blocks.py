@@ -102,7 +102,7 @@ def larger() -> None:
     sizes = {kind: [path.stat().st_size for path in (PUBLISHED / kind).glob("*.parquet")] for kind in kinds}
     bytes_of_run = {kind: statistics.mean(its) for kind, its in sizes.items()}
     recipe = load_recipe("paper")
-    seconds_of_run = recipe.num_iterations() * recipe.batch_size / images_per_second("bf16")
+    seconds_of_run = recipe.num_iterations() * recipe.batch_size / images_per_second("fp32")
     _block(
         f"A run leaves {bytes_of_run['runs'] + bytes_of_run['epochs']:,.0f} bytes of records and "
         f"{bytes_of_run['predictions']:,.0f} of predictions, and takes {duration(seconds_of_run)} of both cores."

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from harness.analysis.by_image import McNemar, Predicted, churn, image_interval, mcnemar
 from harness.analysis.groups import RunGroup
 from harness.analysis.multiplicity import holm
-from harness.analysis.noise import detectable_difference
+from harness.analysis.noise import detectable_paired
 from harness.analysis.paired import PairedDifference, paired_difference
 
-__all__ = ["ByImage", "ModelComparison", "SeedByImage", "comparable_groups", "compare_groups"]
+__all__ = ["ByImage", "ModelComparison", "SeedByImage", "comparable_groups", "compare_groups", "detectable"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,8 @@ class ModelComparison:
 
     paired: PairedDifference
     detectable: float | None
-    """Smallest difference that so many seeds would show with 80 % power, at the spread of these two groups."""
+    """Smallest difference that so many pairs of seeds would show with 80 % power in the paired test at 5 %, at the spread
+    of their differences; None for a single seed, and where the bits are the same."""
     by_image: ByImage | None
     """None where predictions are missing."""
 
@@ -78,14 +79,22 @@ def compare_groups(
     paired = paired_difference(first, second)
     if paired is None:
         return None
-    sds = [_sd(group) for group in (first, second)]
-    known = [sd for sd in sds if sd is not None]
-    spread = statistics.fmean(sd**2 for sd in known) ** 0.5 if known else None
     return ModelComparison(
         paired=paired,
-        detectable=None if spread is None else detectable_difference(spread, paired.difference.n),
+        detectable=detectable(paired),
         by_image=_by_image(paired, predictions),
     )
+
+
+def detectable(paired: PairedDifference, among: int = 1) -> float | None:
+    """See `ModelComparison.detectable`.
+
+    Args:
+        paired: the comparison.
+        among: comparisons that its p-value is adjusted for.
+    """
+    spread = paired.difference.sd
+    return None if paired.p is None or not spread else detectable_paired(spread, paired.difference.n, among)
 
 
 def _by_image(paired: PairedDifference, predictions: Mapping[str, Predicted]) -> ByImage | None:
@@ -124,8 +133,3 @@ def _by_image(paired: PairedDifference, predictions: Mapping[str, Predicted]) ->
 def _churn_between(runs: Sequence[Predicted]) -> float | None:
     pairs = [churn(one.classes, other.classes) for one, other in itertools.combinations(runs, 2)]
     return statistics.fmean(pairs) if pairs else None
-
-
-def _sd(group: RunGroup) -> float | None:
-    values = group.values("test_accuracy")
-    return statistics.stdev(values) if len(values) > 1 else None

@@ -6,11 +6,12 @@ import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from harness import paper
 from harness.analysis.estimates import Estimate, estimate
 from harness.analysis.groups import RunGroup, follows_paper
-from harness.analysis.paired import PairedDifference, paired_difference
+from harness.analysis.paired import PairedDifference, best_paired
 from harness.analysis.protocol import Networks
 from harness.claims import claims
 
@@ -94,16 +95,19 @@ def depth_points(groups: Iterable[RunGroup], networks: Networks) -> list[DepthPo
 
 def depth_gaps(points: Sequence[DepthPoint]) -> list[DepthGap]:
     """Residual minus plain wherever both are there, by setting and depth."""
-    plain = {(point.group.setting, point.depth): point for point in points if point.network == "plain"}
+    plain: dict[tuple[Any, ...], list[DepthPoint]] = {}
+    for point in points:
+        if point.network == "plain":
+            plain.setdefault((point.group.setting, point.depth), []).append(point)
     gaps = []
     for point in points:
-        counterpart = plain.get((point.group.setting, point.depth))
-        if point.network != "resnet" or counterpart is None:
+        if point.network != "resnet":
             continue
-        difference = paired_difference(point.group, counterpart.group)
+        counterparts = plain.get((point.group.setting, point.depth), [])
+        difference = best_paired(point.group, (its.group for its in counterparts))
         if difference is None:
             continue
-        errors = counterpart.paper_test_error, point.paper_test_error
+        errors = counterparts[0].paper_test_error, point.paper_test_error
         gaps.append(
             DepthGap(
                 depth=point.depth,

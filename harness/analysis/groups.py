@@ -1,7 +1,8 @@
 """Runs that answer the same question in the same place with different seeds. No torch.
 
 A group is of one model, protocol, length, precision, data set and device model. Versions of torch and of the harness
-may differ within it. A seed that was run several times counts once: repetition is no further evidence.
+may differ within it. A seed that was run several times counts once: repetition is no further evidence. Nor is a group
+whose runs end with the same bits as those of another: `distinct` puts these together.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from harness.config import Recipe, RunSpec, load_recipe
 
-__all__ = ["RunGroup", "follows_paper", "group_runs", "requested"]
+__all__ = ["RunGroup", "bits_of", "distinct", "follows_paper", "group_runs", "measurement_of", "requested"]
 
 _Row = Mapping[str, Any]
+_Thing = TypeVar("_Thing")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +43,18 @@ class RunGroup:
     runs: tuple[_Row, ...]
     """Completed ones, by seed, one for each: rows of the records of kind ``runs``."""
     num_diverged: int
-    """Seeds whose training diverged."""
+    """Seeds of which a run diverged, whatever became of others."""
+    num_diverged_once: int
+    """Of these, seeds of which another run completed, and counts."""
     num_failed: int
     """Seeds that have no result for another reason: failed, or skipped because there is no network."""
     num_adopted: int
     """Seeds whose only run went on from a checkpoint of other circumstances, and is no evidence."""
+
+    @property
+    def source(self) -> str:
+        """Where the code of the model comes from; early records do not say so of ours."""
+        return _source(self.model_source)
 
     @property
     def setting(self) -> tuple[str, int, str, str, str]:
@@ -91,14 +100,47 @@ def group_runs(runs: Iterable[_Row]) -> list[RunGroup]:
 
     Of several runs of a seed, one that ended counts rather than one that failed, then the latest.
     """
-    groups: dict[tuple[Any, ...], dict[int, _Row]] = {}
+    groups: dict[tuple[Any, ...], dict[int, list[_Row]]] = {}
     for run in runs:
-        question = _protocol(run), *(run[name] for name in _SHOWN if name != "recipe")
-        by_seed = groups.setdefault(question, {})
-        known = by_seed.get(run["seed"])
-        if known is None or _weight(run) > _weight(known):
-            by_seed[run["seed"]] = run
+        shown = (run[name] for name in _SHOWN if name not in {"recipe", "model_source"})
+        question = _protocol(run), _source(run["model_source"]), *shown
+        groups.setdefault(question, {}).setdefault(run["seed"], []).append(run)
     return [_group(by_seed) for by_seed in groups.values()]
+
+
+def bits_of(group: RunGroup, seeds: Collection[int] | None = None) -> Hashable | None:
+    """With what the runs of a group end, seed by seed: weights and accuracy; None where the weights are not known.
+
+    Args:
+        group: whose.
+        seeds: which of them; all unless told.
+    """
+    ends = tuple(
+        (run["seed"], run["weights_sha256"], run["test_accuracy"])
+        for run in group.runs
+        if seeds is None or run["seed"] in seeds
+    )
+    return None if any(digest is None for _, digest, _ in ends) else ends
+
+
+def measurement_of(group: RunGroup, seeds: Collection[int] | None = None) -> Hashable | None:
+    """What groups have in common that are one measurement: setting and bits; None where these are not known."""
+    bits = bits_of(group, seeds)
+    return None if bits is None else (group.setting, bits)
+
+
+def distinct(things: Iterable[_Thing], bits: Callable[[_Thing], Hashable | None]) -> list[list[_Thing]]:
+    """Things that are one measurement together, in order of first appearance.
+
+    Args:
+        things: of any kind.
+        bits: what two of them have in common that are one measurement; None for one that stands alone.
+    """
+    found: dict[Hashable, list[_Thing]] = {}
+    for number, thing in enumerate(things):
+        its = bits(thing)
+        found.setdefault((number,) if its is None else (None, its), []).append(thing)
+    return list(found.values())
 
 
 def requested(run: _Row) -> RunSpec | None:
@@ -106,23 +148,30 @@ def requested(run: _Row) -> RunSpec | None:
     return _parsed(run["spec"])
 
 
-def _group(by_seed: Mapping[int, _Row]) -> RunGroup:
-    members: Sequence[_Row] = [by_seed[seed] for seed in sorted(by_seed)]
+def _group(by_seed: Mapping[int, Sequence[_Row]]) -> RunGroup:
+    members: Sequence[_Row] = [max(by_seed[seed], key=_weight) for seed in sorted(by_seed)]
     completed = [run for run in members if run["status"] == "completed"]
     evidence = [run for run in completed if not run["resumed_from"]]
-    num_diverged = sum(run["status"] == "diverged" for run in members)
+    diverged = {seed for seed, runs in by_seed.items() if any(run["status"] == "diverged" for run in runs)}
+    sources = {run["model_source"] for run in members} - {None}
     return RunGroup(
-        **{name: members[0][name] for name in _SHOWN},
+        **{name: members[0][name] for name in _SHOWN if name != "model_source"},
+        model_source=next(iter(sources), None),
         protocol=_protocol(members[0]),
         runs=tuple(evidence),
-        num_diverged=num_diverged,
-        num_failed=len(members) - len(completed) - num_diverged,
+        num_diverged=len(diverged),
+        num_diverged_once=sum(run["seed"] in diverged for run in evidence),
+        num_failed=sum(run["status"] not in _RANK for run in members),
         num_adopted=len(completed) - len(evidence),
     )
 
 
 def _weight(run: _Row) -> tuple[Any, ...]:
     return _RANK.get(run["status"], 0), not run["resumed_from"], run["finished_at"]
+
+
+def _source(stated: str | None) -> str:
+    return "ours" if stated is None else stated
 
 
 def _protocol(run: _Row) -> str:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.analysis.estimates import Estimate, estimate, exact_difference, p_of_zero
-from harness.analysis.groups import RunGroup, group_runs, requested
+from harness.analysis.groups import RunGroup, distinct, group_runs, measurement_of, requested
 from harness.analysis.multiplicity import holm
 from harness.config import Precision
 
 __all__ = [
     "PairedDifference",
     "adjusted",
+    "best_paired",
     "ghost_batch_differences",
     "ghost_batch_size",
+    "measurements",
     "model_differences",
     "paired_difference",
     "precision_differences",
@@ -38,8 +40,8 @@ class PairedDifference:
     same_bits: bool
     """Whether both end with the same weights for every seed: one measurement, made twice."""
     p: float | None
-    """Two-sided p of Student's test that there is none; None for a single seed, and where the bits are the same, which
-    leaves nothing to test."""
+    """Two-sided p of Student's test that there is none; None for a single seed, for two with the same difference, which
+    have no spread to test it against, and where the bits are the same, which leaves nothing to test."""
     speed_ratio: float | None
     """Images per second, first over second: the median of the pairs where both are known."""
 
@@ -105,14 +107,25 @@ def _against(
     besides: Callable[[RunGroup], tuple[Any, ...]],
 ) -> list[PairedDifference]:
     """Every group against the baseline that has the rest in common with it, where there is one."""
-    completed = [group for group in groups if group.runs]
-    baselines = {besides(group): group for group in completed if is_baseline(group)}
-    found = [
-        paired_difference(group, baselines[besides(group)])
-        for group in completed
-        if not is_baseline(group) and besides(group) in baselines
-    ]
+    baselines: dict[tuple[Any, ...], list[RunGroup]] = {}
+    others = []
+    for group in groups:
+        if is_baseline(group):
+            baselines.setdefault(besides(group), []).append(group)
+        elif group.runs:
+            others.append(group)
+    found = [best_paired(group, baselines.get(besides(group), ())) for group in others]
     return [difference for difference in found if difference is not None]
+
+
+def best_paired(group: RunGroup, baselines: Iterable[RunGroup]) -> PairedDifference | None:
+    """A group against that of several baselines with which it has the most seeds in common; None if with none."""
+    found = [paired_difference(group, baseline) for baseline in baselines]
+    return max(
+        (difference for difference in found if difference is not None),
+        key=lambda difference: difference.difference.n,
+        default=None,
+    )
 
 
 def model_differences(groups: Sequence[RunGroup], baseline: str) -> list[PairedDifference]:
@@ -122,25 +135,32 @@ def model_differences(groups: Sequence[RunGroup], baseline: str) -> list[PairedD
         groups: of any models and settings.
         baseline: key of the model that the others are compared with.
     """
-    baselines = {group.setting: group for group in groups if group.model == baseline and group.runs}
-    found = [
-        paired_difference(group, baselines[group.setting])
-        for group in groups
-        if group.model != baseline and group.setting in baselines
-    ]
-    return [difference for difference in found if difference is not None]
+    return _against(groups, lambda group: group.model == baseline, besides=lambda group: group.setting)
+
+
+def measurements(differences: Iterable[PairedDifference]) -> list[list[PairedDifference]]:
+    """Differences, each with those that are the same measurement: in the same setting, both sides with the same bits."""
+
+    def bits(difference: PairedDifference) -> Hashable | None:
+        both = tuple(
+            measurement_of(group, difference.seeds) for group in (difference.first, difference.second)
+        )
+        return None if None in both else both
+
+    return distinct(differences, bits)
 
 
 def adjusted(differences: Sequence[PairedDifference]) -> list[float | None]:
-    """The p-values of a table, adjusted by Holm; None for those that have none."""
-    known = [difference.p for difference in differences if difference.p is not None]
-    of_known = iter(holm(known))
-    return [None if difference.p is None else next(of_known) for difference in differences]
+    """The p-values of a table, adjusted by Holm for its measurements that have one; None for those that have none."""
+    tested = [its for its in measurements(differences) if its[0].p is not None]
+    p_values = holm([p for its in tested if (p := its[0].p) is not None])
+    by_difference = {id(each): p for its, p in zip(tested, p_values, strict=True) for each in its}
+    return [by_difference.get(id(difference)) for difference in differences]
 
 
 def _all_but_precision(group: RunGroup) -> tuple[Any, ...]:
     protocol, iterations, _, data, device_name = group.setting
-    return group.model, group.model_source, protocol, iterations, data, device_name
+    return group.model, group.source, protocol, iterations, data, device_name
 
 
 def _all_but_ghost_batches(group: RunGroup) -> tuple[Any, ...]:
@@ -149,7 +169,7 @@ def _all_but_ghost_batches(group: RunGroup) -> tuple[Any, ...]:
     if spec is not None:
         without = spec.recipe.model_copy(update={"ghost_batch_size": None})
         protocol = json.dumps(without.protocol(), sort_keys=True)
-    return group.model, group.model_source, protocol, *group.setting[1:]
+    return group.model, group.source, protocol, *group.setting[1:]
 
 
 def _same_bits(pair: tuple[_Run, _Run]) -> bool:

@@ -93,10 +93,14 @@ def differences(claim: Claim, group: RunGroup, networks: Networks) -> list[Diffe
     card = networks.card(group.model, group.model_source)
     depth = None if card is None else card["layers_on_main_path"]
     of_each = [
-        [*_of_lengths(spec, recipe), *_of_recipes(spec.recipe, recipe, depth)]
+        [
+            *_of_lengths(spec, recipe),
+            *_of_recipes(spec.recipe, recipe, depth),
+            *_of_initial_weights(claim, group, networks, recipe),
+        ]
         for recipe in map(load_recipe, claim.recipes)
     ]
-    return [*found, *min(of_each, key=len), *_of_initial_weights(claim, group, networks)]
+    return [*found, *min(of_each, key=len)]
 
 
 def _of_lengths(spec: RunSpec, recipe: Recipe) -> list[Difference]:
@@ -118,12 +122,14 @@ def _of_function(claim: Claim, group: RunGroup, networks: Networks) -> list[Diff
     return []
 
 
-def _of_initial_weights(claim: Claim, group: RunGroup, networks: Networks) -> list[Difference]:
-    """Another rule, where the recipe leaves that to the implementation, and this is another than the claim's."""
+def _of_initial_weights(
+    claim: Claim, group: RunGroup, networks: Networks, recipe: Recipe
+) -> list[Difference]:
+    """Another rule, where a recipe of the claim leaves that to the implementation, and this is another than the claim's."""
     same_network = networks.network_of(group.model, group.model_source) == networks.network_of(claim.model)
     if group.model == claim.model or not same_network:
         return []
-    if load_recipe(claim.recipes[0]).initialization == "implementation":
+    if recipe.initialization == "implementation":
         cards = networks.card(claim.model), networks.card(group.model, group.model_source)
         rules = [None if card is None else card["initialization"] for card in cards]
         if rules[0] != rules[1]:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.analysis.estimates import Estimate, estimate, exact_difference
 from harness.analysis.groups import RunGroup, group_runs
 
-__all__ = ["Summary", "count_repeated", "selection_optimism", "summarize", "summarize_group"]
+__all__ = [
+    "Summary",
+    "count_repeated",
+    "evaluated_often",
+    "selection_optimism",
+    "summarize",
+    "summarize_group",
+]
 
 _Run = Mapping[str, Any]
 
@@ -51,6 +58,16 @@ def selection_optimism(group: RunGroup) -> Estimate | None:
         for best, last in known
         if best is not None and last is not None
     )
+
+
+def evaluated_often(group: RunGroup, epochs: Mapping[str, Sequence[_Run]]) -> RunGroup:
+    """A group without runs that were evaluated only once: their last epoch is their best, whatever would have been.
+
+    Args:
+        group: whose.
+        epochs: rows of the records of kind ``epochs``, by run.
+    """
+    return replace(group, runs=tuple(run for run in group.runs if len(epochs.get(run["run_id"], ())) > 1))
 
 
 def count_repeated(runs: Iterable[_Run], earlier: Iterable[_Run]) -> tuple[int, int]:

@@ -62,7 +62,10 @@ def complete_table(
     for group in groups:
         if not group.shortened and len(group.runs) > 1:
             place = group.precision, group.data, group.device_name
-            tables.setdefault(place, {}).setdefault(group.model, {})[group.protocol] = group
+            cells = tables.setdefault(place, {}).setdefault(group.model, {})
+            known = cells.get(group.protocol)
+            if known is None or len(group.runs) > len(known.runs):
+                cells[group.protocol] = group
     best: list[list[RunGroup]] = []
     for table in tables.values():
         for protocols in _candidates(table):

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.analysis.estimates import Estimate, estimate
-from harness.analysis.groups import RunGroup, group_runs
+from harness.analysis.groups import RunGroup, bits_of, distinct, group_runs
 from harness.analysis.protocol import Card, Difference, Networks, differences, measured_column
 from harness.analysis.tost import Judgement, judge
 from harness.claims import Claim
 
-__all__ = ["DEFAULT_MARGIN", "Verdict", "VerdictRow", "board_of_groups", "notes_by_claims", "verdict_board"]
+__all__ = [
+    "DEFAULT_MARGIN",
+    "Verdict",
+    "VerdictRow",
+    "board_of_groups",
+    "measured_once",
+    "notes_by_claims",
+    "verdict_board",
+]
 
 _MAX_DIFFERENCES = 3
+_NEAR = 0.1
+"""Of the margin: so far from its edge a difference is near it."""
 
 DEFAULT_MARGIN = 0.005
 """As a fraction: half a percentage point."""
@@ -38,6 +48,8 @@ class VerdictRow:
     iteration."""
     judgement: Judgement | None
     """None where the two cannot be compared."""
+    margin: float
+    """With which it was judged, as a fraction."""
     differences: tuple[Difference, ...]
     """Why not."""
 
@@ -58,20 +70,28 @@ class VerdictRow:
             assert self.measured is not None
             if self.measured.n == 1:
                 notes.append("inconclusive: a single seed has no spread; run at least two more")
-            elif judgement.further_seeds is None:
+            elif judgement.p_equivalent is None:
                 notes.append(
-                    "inconclusive: not even 1,000 seeds would settle it, so near is the margin's edge"
+                    "inconclusive: two seeds of the same accuracy have no spread; run at least one more"
                 )
+            elif judgement.further_seeds is None:
+                from_edge = abs(abs(judgement.difference) - self.margin)
+                why = (
+                    "so near is the margin's edge"
+                    if from_edge <= _NEAR * self.margin
+                    else "so widely do seeds differ"
+                )
+                notes.append(f"inconclusive: not even 1,000 seeds would settle it, {why}")
             else:
                 number = judgement.further_seeds
                 notes.append(
                     f"inconclusive: about {number} further seed{'s' * (number > 1)} would settle it (80 % power, if mean and "
-                    "spread stay)"
+                    "spread stay; fix their number first)"
                 )
         group = self.group
         if group is not None:
             for number, what in (
-                (group.num_diverged, "diverged"),
+                (group.num_diverged - group.num_diverged_once, "diverged"),
                 (group.num_failed, "failed or had no network"),
                 (group.num_adopted, "went on after a change"),
             ):
@@ -80,6 +100,11 @@ class VerdictRow:
                     notes.append(
                         f"{number} {others}seed{'s' * (number > 1)} {what}, and {'are' if number > 1 else 'is'} left out"
                     )
+            if group.num_diverged_once:
+                several = group.num_diverged_once > 1
+                notes.append(
+                    f"{group.num_diverged_once} seed{'s' * several} diverged in one run and completed in another, which counts"
+                )
         if self.judgement is not None and self.claim.selection == "best-on-test":
             notes.append("measured as it was claimed, by the best epoch on the test set")
         return notes
@@ -103,6 +128,16 @@ def notes_by_claims(board: Iterable[VerdictRow]) -> dict[str, list[str]]:
             if key not in named:
                 named.append(key)
     return notes
+
+
+def measured_once(board: Iterable[VerdictRow]) -> list[list[VerdictRow]]:
+    """Rows of runs, each with those of its claim whose runs end with the same bits: they are one measurement."""
+
+    def bits(row: VerdictRow) -> Hashable | None:
+        its = None if row.group is None else bits_of(row.group)
+        return None if its is None else (row.claim.key, its)
+
+    return distinct((row for row in board if row.group is not None), bits)
 
 
 def claimed_accuracy(claim: Claim) -> float:
@@ -163,9 +198,9 @@ def _rows(
         return comparable
     if candidates:
         group, found = min(candidates, key=lambda candidate: _distance(claim, *candidate))
-        return [_row(claim, "not comparable", group, differences=tuple(found))]
+        return [_row(claim, "not comparable", group, margin=margin, differences=tuple(found))]
     tried = sorted(about, key=lambda group: (group.model != claim.model, group.recipe not in claim.recipes))
-    return [_row(claim, "not measured", *tried[:1])]
+    return [_row(claim, "not measured", *tried[:1], margin=margin)]
 
 
 def _is_about(claim: Claim, group: RunGroup, networks: Networks) -> bool:
@@ -181,7 +216,7 @@ def _judged(claim: Claim, group: RunGroup, margin: float) -> VerdictRow:
     column = measured_column(claim)
     assert column is not None, "what has no such column is not comparable"
     judgement = judge(group.values(column), claimed_accuracy(claim), margin)
-    return _row(claim, judgement.outcome, group, judgement=judgement)
+    return _row(claim, judgement.outcome, group, margin=margin, judgement=judgement)
 
 
 def _row(
@@ -189,6 +224,7 @@ def _row(
     verdict: Verdict,
     group: RunGroup | None = None,
     *,
+    margin: float,
     judgement: Judgement | None = None,
     differences: tuple[Difference, ...] = (),
 ) -> VerdictRow:
@@ -199,5 +235,6 @@ def _row(
         group=group,
         measured=None if group is None else estimate(group.values(column)),
         judgement=judgement,
+        margin=margin,
         differences=differences,
     )

@@ -25,18 +25,38 @@ def depth_figure(points: Sequence[DepthPoint]) -> Chart:
             continue
         color = color_of(f"{network}20")
         errors = [point.test_error for point in its]
+        marker = {"size": 9, "symbol": symbol_of(f"{network}20"), "color": color}
+        bars = [
+            (point.depth, error.mean, error.low, error.high)
+            for point, error in zip(its, errors, strict=True)
+            if error.low is not None and error.high is not None
+        ]
+        if bars:  # in a trace of their own: of a point without an interval plotly would draw the caps
+            figure.add_scatter(
+                x=[depth for depth, *_ in bars],
+                y=[100 * mean for _, mean, _, _ in bars],
+                error_y={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": [100 * (high - mean) for _, mean, _, high in bars],
+                    "arrayminus": [100 * (mean - low) for _, mean, low, _ in bars],
+                    "thickness": 2,
+                },
+                mode="markers",
+                line={"color": color},
+                marker=marker,
+                legendgroup=network,
+                showlegend=False,
+                hoverinfo="skip",
+            )
         figure.add_scatter(
             x=[point.depth for point in its],
             y=[100 * error.mean for error in errors],
-            error_y={
-                "type": "data",
-                "array": [0 if error.high is None else 100 * (error.high - error.mean) for error in errors],
-                "thickness": 2,
-            },
             mode="lines+markers",
             name=f"{network}, {min(error.n for error in errors)} or more seeds",
+            legendgroup=network,
             line={"color": color},
-            marker={"size": 9, "symbol": symbol_of(f"{network}20")},
+            marker=marker,
             hovertemplate="%{y:.2f} %",
         )
         stated = [(point.depth, 100 * point.paper_test_error) for point in its if point.paper_test_error]

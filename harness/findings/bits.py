@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -24,7 +24,7 @@ _Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class _Pair:
-    """Two records of the same request."""
+    """The first record of a request, and a repetition of it."""
 
     first: _Row
     second: _Row
@@ -40,9 +40,7 @@ class _Pair:
 
 def _same_bits(evidence: Evidence) -> Answer | None:
     repeated = [row for row in evidence.verifications if row["knob"] is None]
-    pairs = _pairs(evidence.runs)
-    here = [its for its in pairs if its.first["device_name"] == its.second["device_name"]]
-    across = [its for its in pairs if its.first["device_name"] != its.second["device_name"]]
+    here, across = _repetitions(evidence.runs)
     parts = [_verified(repeated), _recorded_again(here), _on_other_devices(across)]
     known = [part for part in parts if part is not None]
     if not known:
@@ -71,17 +69,24 @@ def _verified(repeated: Sequence[_Row]) -> Statement | None:
     )
 
 
-def _pairs(runs: Iterable[_Row]) -> list[_Pair]:
-    """Every two completed runs of one request with as many threads; what was adopted from other circumstances is none."""
-    alike: dict[tuple[str, int], list[_Row]] = {}
-    for run in runs:
+def _repetitions(runs: Iterable[_Row]) -> tuple[list[_Pair], list[_Pair]]:
+    """Completed runs of one request with as many threads beside the first; what was adopted from other circumstances is none.
+
+    Returns:
+        Those on the same model of device; and the first on each other one, as what repeats that says nothing new.
+    """
+    alike: dict[tuple[str, int], dict[str, list[_Row]]] = {}
+    for run in sorted(runs, key=_age):
         if run["status"] == "completed" and run["weights_sha256"] and not run["resumed_from"]:
-            alike.setdefault((run["spec_sha256"], run["threads"]), []).append(run)
-    return [
-        _Pair(first=first, second=second)
-        for its in alike.values()
-        for first, second in itertools.combinations(sorted(its, key=_age), 2)
-    ]
+            its = alike.setdefault((run["spec_sha256"], run["threads"]), {})
+            its.setdefault(run["device_name"], []).append(run)
+    here = [its for by_device in alike.values() for its in by_device.values()]
+    across = [[its[0] for its in by_device.values()] for by_device in alike.values()]
+    return _beside_first(here), _beside_first(across)
+
+
+def _beside_first(alike: Iterable[Sequence[_Row]]) -> list[_Pair]:
+    return [_Pair(first=its[0], second=run) for its in alike for run in its[1:]]
 
 
 def _age(run: _Row) -> tuple[Any, ...]:
@@ -92,12 +97,11 @@ def _recorded_again(pairs: Sequence[_Pair]) -> Statement | None:
     """Of the same device model and number of threads."""
     if not pairs:
         return None
-    same = sum(pair.same_bits for pair in pairs)
     runs = _runs_of(pairs)
     versions = len({run["code_sha256"] for run in runs})
     return Statement(
-        f"{same} of {counted(len(pairs), 'pair')} of runs with the same request, recorded up to {_hours(pairs):,.1f} hours apart on the "
-        f"same model of device ({_devices(runs)}) by {counted(versions, 'version')} of the code, ended with the same weights.",
+        f"{_requests(pairs)} on the same model of device ({_devices(runs)}), up to {_hours(pairs):,.1f} hours apart, by "
+        f"{counted(versions, 'version')} of the code: {_ends(pairs)}.",
         names_of("runs", runs),
     )
 
@@ -113,13 +117,27 @@ def _hours(pairs: Iterable[_Pair]) -> float:
 def _on_other_devices(pairs: Sequence[_Pair]) -> Statement | None:
     if not pairs:
         return None
-    same = sum(pair.same_bits for pair in pairs)
     runs = _runs_of(pairs)
     return Statement(
-        f"On different models of device ({_devices(runs)}) {same} of {counted(len(pairs), 'pair')} of runs with the same request ended "
-        "with the same weights.",
+        f"{_requests(pairs)} on different models of device ({_devices(runs)}): {_ends(pairs)}.",
         names_of("runs", runs),
     )
+
+
+def _requests(pairs: Sequence[_Pair]) -> str:
+    """How many, and how often each was run: ``7 requests, each run 3 times``."""
+    times = sorted({1 + number for number in Counter(pair.first["run_id"] for pair in pairs).values()})
+    number = len({(pair.first["spec_sha256"], pair.first["threads"]) for pair in pairs})
+    often = " to ".join(str(end) for end in dict.fromkeys((times[0], times[-1])))
+    return f"{counted(number, 'request')}, {'each ' * (number > 1)}run {often} times"
+
+
+def _ends(pairs: Sequence[_Pair]) -> str:
+    """Of the repetitions, beyond the first run of each request."""
+    same = sum(pair.same_bits for pair in pairs)
+    if same == len(pairs):
+        return "all the same weights"
+    return f"{same} of {counted(len(pairs), 'repetition')} ended with the weights of the first"
 
 
 def _runs_of(pairs: Iterable[_Pair]) -> list[_Row]:
@@ -132,7 +150,7 @@ def _devices(runs: Iterable[_Row]) -> str:
 
 
 def _answers(evidence: Evidence, pairs: Sequence[_Pair]) -> Statement | None:
-    """Whether those pairs agree in what they answer to the test set, bits aside."""
+    """Whether those repetitions agree with the first in what they answer to the test set, bits aside."""
     scored = [its for its in pairs if None not in [run["test_accuracy"] for run in its.runs]]
     if not scored:
         return None
@@ -148,13 +166,13 @@ def _answers(evidence: Evidence, pairs: Sequence[_Pair]) -> Statement | None:
     numbers = [(pair, _num_differing(evidence, pair)) for pair in pairs]
     known = [(pair, number) for pair, number in numbers if number is not None]
     images = (
-        f" Of {counted(len(known), 'pair')} with predictions at hand, {sum(number == 0 for _, number in known)} give every image the "
-        "same class."
+        f" Of {len(known)} with predictions at hand, {sum(number == 0 for _, number in known)} give every image the same class as the "
+        "first."
         if known
         else ""
     )
     return Statement(
-        f"Of those pairs {where}, {equal} of {len(scored)} have the same test accuracy{most}.{images}",
+        f"Of those repetitions {where}, {equal} of {len(scored)} have the same test accuracy as the first{most}.{images}",
         (
             *names_of("predictions", _runs_of(pair for pair, _ in known)),
             *names_of("runs", _runs_of(scored)),

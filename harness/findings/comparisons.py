@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from harness.analysis.estimates import Estimate
 from harness.analysis.groups import RunGroup, group_runs
-from harness.analysis.paired import PairedDifference, adjusted
+from harness.analysis.paired import PairedDifference, adjusted, measurements
 from harness.analysis.protocol import Card
 from harness.findings.finding import Statement, names_of
 from harness.findings.words import counted
@@ -20,6 +20,7 @@ __all__ = [
     "certainty",
     "gain",
     "joined",
+    "measured_once",
     "names_of_cards",
     "names_of_groups",
     "paired_runs",
@@ -58,9 +59,9 @@ class Tested:
 
     paired: PairedDifference
     p: float | None
-    """Of Student's paired test, adjusted by Holm; None for a single seed, and where the bits are the same."""
+    """Of Student's paired test, adjusted by Holm; None where that test has none."""
     among: int
-    """Comparisons that it was adjusted for."""
+    """Measurements that it was adjusted for."""
 
     @property
     def is_told(self) -> bool:
@@ -68,20 +69,35 @@ class Tested:
         return self.p is not None and self.p < _LEVEL
 
     @property
+    def gain(self) -> str:
+        """The difference, with its seeds and interval."""
+        found = self.paired.difference
+        if self.paired.same_bits:
+            return f"{points(found.mean)} percentage points ({counted(found.n, 'seed')}, same bits)"
+        return gain(found)
+
+    @property
     def told(self) -> str:
         """The same in words."""
         if self.paired.same_bits:
             return f"the same weights, bit for bit, for {'every' if self.paired.difference.n > 1 else 'the one'} seed"
         if self.p is None:
-            return "one seed cannot tell it from noise"
+            what = "one seed" if self.paired.difference.n == 1 else "two seeds with equal differences"
+            return f"{what} cannot tell it from noise"
         by_holm = f", adjusted by Holm for {self.among} comparisons" if self.among > 1 else ""
         return f"{'' if self.is_told else 'not '}told from noise (p {p_value(self.p)}{by_holm})"
 
 
 def tested(found: Sequence[PairedDifference]) -> list[Tested]:
     """The comparisons of one table."""
-    among = sum(paired.p is not None for paired in found)
+    among = sum(its[0].p is not None for its in measurements(found))
     return [Tested(paired=its, p=p, among=among) for its, p in zip(found, adjusted(found), strict=True)]
+
+
+def measured_once(found: Sequence[Tested]) -> list[list[Tested]]:
+    """Comparisons, each with those that are the same measurement."""
+    by_paired = {id(its.paired): its for its in found}
+    return [[by_paired[id(its)] for its in same] for same in measurements(its.paired for its in found)]
 
 
 def paired_runs(paired: PairedDifference) -> list[_Row]:
@@ -92,13 +108,14 @@ def paired_runs(paired: PairedDifference) -> list[_Row]:
 
 
 def names_of_groups(groups: Sequence[RunGroup], evidence: Evidence) -> tuple[str, ...]:
-    """Of the runs of groups, and of those that are left out of them because they have no result."""
+    """Of the runs of groups, and of those of the same questions that diverged or have no result."""
     incomplete = [its for its in groups if its.num_diverged + its.num_failed + its.num_adopted]
     left_out = [
         run
         for group in incomplete
         for run in evidence.runs
-        if run["seed"] not in group.seeds and question_of(group_runs([run])[0]) == question_of(group)
+        if run["seed"] not in group.seeds or run["status"] == "diverged"
+        if question_of(group_runs([run])[0]) == question_of(group)
     ]
     return names_of("runs", [*(run for group in groups for run in group.runs), *left_out])
 
@@ -110,7 +127,7 @@ def names_of_cards(cards: Iterable[Card | None]) -> tuple[str, ...]:
 
 def question_of(group: RunGroup) -> tuple[Any, ...]:
     """What groups have in common that answer the same question."""
-    return group.model, group.model_source, group.batch_size, group.shortened, group.setting
+    return group.model, group.source, group.batch_size, group.shortened, group.setting
 
 
 def joined(statements: Sequence[Statement]) -> Statement:

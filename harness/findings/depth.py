@@ -17,15 +17,19 @@ from harness.analysis.depth import (
 )
 from harness.analysis.estimates import Estimate, estimate, exact_difference
 from harness.charts import Chart, depth_figure, seeds_figure
-from harness.findings.comparisons import Tested, certainty, gain, joined, paired_runs, tested
+from harness.findings.comparisons import Tested, certainty, joined, paired_runs, tested
 from harness.findings.finding import Answer, Question, Statement, names_of
 from harness.findings.words import counted
-from harness.formats import listed, percent, points
+from harness.formats import listed, percent
 from harness.report import Evidence
 from harness.report import accuracy as sections
 from harness.report.layout import captioned
 
 __all__ = ["QUESTIONS"]
+
+_TRAINING_IMAGES: Final = 50_000
+_MANY_EPOCHS: Final = 20
+"""After fewer a network is far from trained to the end."""
 
 
 def _depth(evidence: Evidence) -> Answer | None:
@@ -68,10 +72,15 @@ def _of_gap(gap: DepthGap, its: Tested) -> Statement:
     papers = (
         ""
         if stated is None
-        else f" The paper's own, trained to the end, differ by {points(stated)} percentage points."
+        else f" The paper's own, trained to the end, differ by about {100 * stated:.1f} points (single runs; the plain network's read "
+        "from Figure 6)."
+    )
+    epochs = residual.iterations * residual.batch_size / _TRAINING_IMAGES
+    after = (
+        f", after {round(epochs, 1):g} epoch{'s' * (round(epochs, 1) != 1)}" if epochs < _MANY_EPOCHS else ""
     )
     return Statement(
-        f"At {gap.depth} layers, {residual.model} minus {plain.model}, paired by seed: {gain(its.paired.difference)} of test "
+        f"At {gap.depth} layers{after}, {residual.model} minus {plain.model}, paired by seed: {its.gain} of test "
         f"accuracy ({percent(means[0])} and {percent(means[1])} %), {its.told}. Setting: {residual.setting_name}.{papers}",
         names_of("runs", paired_runs(its.paired)),
     )

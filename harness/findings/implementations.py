@@ -8,17 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.analysis.comparison import compare_groups
+from harness.analysis.comparison import detectable
 from harness.analysis.estimates import estimate
 from harness.analysis.groups import RunGroup, group_runs, requested
-from harness.analysis.paired import model_differences, paired_difference
 from harness.analysis.protocol import Card
 from harness.charts import Chart, seeds_figure
 from harness.findings.comparisons import (
     Tested,
     certainty,
-    gain,
     joined,
+    measured_once,
     names_of_cards,
     paired_runs,
     question_of,
@@ -33,7 +32,6 @@ from harness.report.layout import captioned
 __all__ = ["QUESTIONS"]
 
 _OURS: Final = "resnet20"
-_OPTIONS: Final = frozenset({_OURS, f"{_OURS}-b"})
 _UNDER: Final = "Under recipes that draw the initial weights themselves, "
 
 _Row = Mapping[str, Any]
@@ -89,12 +87,14 @@ def _pairs(group: RunGroup, ours: RunGroup, runs: Sequence[_Row]) -> list[tuple[
 
 def _implementations(evidence: Evidence) -> Answer | None:
     twins = _twins(evidence)
-    own = _own_weights(evidence)
+    functions, others = map(tested, sections.implementation_differences(evidence))
+    own = measured_once([its for its in functions if _begins_by_itself(its)])
+    other = measured_once([its for its in others if _begins_by_itself(its)])
     same = [twin for twin in twins if twin.card["equivalence"] == "identical"]
     rounded = [twin for twin in twins if twin.card["equivalence"] != "identical"]
     parts = [
         *([_of_same_bits(same)] if same else []),
-        *_of_rounded(rounded),
+        *_of_rounded(rounded, functions),
         *([_of_own_weights(own, evidence)] if own else []),
     ]
     if not parts:
@@ -105,11 +105,11 @@ def _implementations(evidence: Evidence) -> Answer | None:
         summary=joined(summary),
         details=[
             *(part for part in parts if part not in summary),
-            *_by_implementation(own, evidence),
-            *_drawn_alike(own),
+            *_by_implementation([*own, *other], evidence),
+            *_drawn_alike([*own, *other]),
         ],
         tables=() if section is None else section.tables,
-        chart=_chart_of_implementations(own, twins),
+        chart=_chart_of_implementations([*own, *other], twins),
         caveat=(
             "Implementations that are not told apart need not be equal; of their speed and their published recipes this says nothing."
         ),
@@ -132,22 +132,20 @@ def _names_of_pairs(pairs: Iterable[tuple[_Row, _Row]]) -> tuple[str, ...]:
     return names_of("runs", itertools.chain.from_iterable(pairs))
 
 
-def _of_rounded(twins: Sequence[_Twin]) -> list[Statement]:
+def _of_rounded(twins: Sequence[_Twin], functions: Sequence[Tested]) -> list[Statement]:
     """Those whose arithmetic is ordered otherwise: how far that drives them apart."""
-    compared = [
-        (twin, paired) for twin in twins if (paired := paired_difference(twin.group, twin.ours)) is not None
-    ]
-    found = tested([paired for _, paired in compared])
+    by_groups = {(id(its.paired.first), id(its.paired.second)): its for its in functions}
     return [
         Statement(
             f"{_UNDER}{twin.group.model}, which is {twin.ours.model} but for the order of its arithmetic, ends with the weights of "
             f"ours in {twin.num_equal} of {len(twin.pairs)} runs.{_difference(its)} Setting: {twin.group.setting_name}.",
             (
-                *names_of("runs", [*paired_runs(paired), *itertools.chain.from_iterable(twin.pairs)]),
+                *names_of("runs", [*paired_runs(its.paired), *itertools.chain.from_iterable(twin.pairs)]),
                 *names_of_cards([twin.card]),
             ),
         )
-        for (twin, paired), its in zip(compared, found, strict=True)
+        for twin in twins
+        if (its := by_groups.get((id(twin.group), id(twin.ours)))) is not None
     ]
 
 
@@ -155,34 +153,38 @@ def _difference(its: Tested) -> str:
     if its.paired.same_bits:
         return ""
     return (
-        f" Its test accuracy minus that of {its.paired.second.model}, paired by seed: {gain(its.paired.difference)}, "
-        f"{its.told}."
+        f" Its test accuracy minus that of {its.paired.second.model}, paired by seed: {its.gain}, {its.told}."
     )
 
 
-def _own_weights(evidence: Evidence) -> list[Tested]:
-    """Every ResNet-20 beside ours, under recipes where each begins with weights of its own."""
-    networks = evidence.networks
-    alike = [
-        group for group in evidence.groups if networks.network_of(group.model, group.model_source) in _OPTIONS
-    ]
-    found = tested(model_differences(alike, _OURS))
-    return [its for its in found if _initialization(its.paired.first) == "implementation"]
+def _begins_by_itself(its: Tested) -> bool:
+    """Under a recipe where each begins with weights of its own."""
+    return _initialization(its.paired.first) == "implementation"
 
 
-def _of_own_weights(own: Sequence[Tested], evidence: Evidence) -> Statement:
-    apart = [its.paired.first.model for its in own if its.is_told]
-    most = max((its.paired for its in own), key=lambda paired: abs(paired.difference.mean))
-    settings = "; ".join(dict.fromkeys(its.paired.first.setting_name for its in own))
-    of_others = [_card_of(its.paired.first, evidence) for its in own]
+_Same = Sequence[Tested]
+"""Comparisons that are one measurement: of implementations that end with the same bits."""
+
+
+def _named(same: _Same) -> str:
+    return sections.named(its.paired.first for its in same)
+
+
+def _of_own_weights(own: Sequence[_Same], evidence: Evidence) -> Statement:
+    """Of networks that are the same function."""
+    apart = [_named(same) for same in own if same[0].is_told]
+    most = max(own, key=lambda same: abs(same[0].paired.difference.mean))
+    every = list(itertools.chain.from_iterable(own))
+    settings = "; ".join(dict.fromkeys(its.paired.first.setting_name for its in every))
+    ours = listed(list(dict.fromkeys(its.paired.second.model for its in every)))
     return Statement(
         f"Where each begins with weights that its own code draws, {len(apart) or 'none'} of {len(own)} "
-        f"comparison{'s' * (len(own) > 1)} with {_OURS} {'are' if len(apart) > 1 else 'is'} told from noise"
-        f"{f' ({listed(apart)})' if apart else ''}; the largest difference is that of {most.first.model}, {gain(most.difference)} of "
+        f"comparison{'s' * (len(own) > 1)} with {ours} {'are' if len(apart) > 1 else 'is'} told from noise"
+        f"{f' ({listed(apart)})' if apart else ''}; the largest difference is that of {_named(most)}, {most[0].gain} of "
         f"test accuracy, paired by seed ({settings}).{_detectable(own)}",
         (
-            *names_of("runs", itertools.chain.from_iterable(paired_runs(its.paired) for its in own)),
-            *names_of_cards(of_others),
+            *names_of("runs", itertools.chain.from_iterable(paired_runs(its.paired) for its in every)),
+            *names_of_cards(_card_of(its.paired.first, evidence) for its in every),
         ),
     )
 
@@ -191,46 +193,51 @@ def _card_of(group: RunGroup, evidence: Evidence) -> Card | None:
     return evidence.networks.card(group.model, group.model_source)
 
 
-def _detectable(own: Sequence[Tested]) -> str:
-    compared = [compare_groups(its.paired.first, its.paired.second, {}) for its in own]
-    known = [percent(its.detectable) for its in compared if its is not None and its.detectable is not None]
+def _detectable(own: Sequence[_Same]) -> str:
+    """Before any of them is seen: Holm tests the least p first, at the level divided by their number."""
+    found = [detectable(same[0].paired, same[0].among) for same in own]
+    known = [percent(difference) for difference in found if difference is not None]
     if not known:
         return ""
     ends = dict.fromkeys([min(known, key=float), max(known, key=float)])
+    among = own[0][0].among
+    level = f"5 % / {among} (Holm's first step)" if among > 1 else "5 %"
     return (
-        " The smallest difference that so many seeds of two models show with 80 % power, unpaired, is "
-        f"{' to '.join(ends)} points, by how far the two spread."
+        f" The smallest difference that so many pairs show with 80 % power, by the paired test at {level}, is "
+        f"{' to '.join(ends)} points, by how far their differences spread."
     )
 
 
-def _by_implementation(own: Sequence[Tested], evidence: Evidence) -> Iterator[Statement]:
-    for ours in {id(its.paired.second): its.paired.second for its in own}.values():
-        yield Statement(f"{_mean_of(ours)} Setting: {ours.setting_name}.", names_of("runs", ours.runs))
-    for its in own:
-        group = its.paired.first
-        network = evidence.networks.network_of(group.model, group.model_source)
-        other = "" if network == _OURS else f" It is {network}, another function than {_OURS}."
+def _by_implementation(compared: Sequence[_Same], evidence: Evidence) -> Iterator[Statement]:
+    for ours in {id(same[0].paired.second): same[0].paired.second for same in compared}.values():
+        yield Statement(f"{_mean_of([ours])} Setting: {ours.setting_name}.", names_of("runs", ours.runs))
+    for same in compared:
+        its, groups = same[0], [one.paired.first for one in same]
+        network = evidence.networks.network_of(groups[0].model, groups[0].model_source)
+        ours = its.paired.second
+        other = "" if network == ours.model else f" It is {network}, another function than {ours.model}."
         yield Statement(
-            f"{_mean_of(group)} Minus {_OURS}, paired by seed: {gain(its.paired.difference)}, {its.told}.{other} Setting: "
-            f"{group.setting_name}.",
+            f"{_mean_of(groups)} Minus {ours.model}, paired by seed: {its.gain}, {its.told}.{other} Setting: "
+            f"{groups[0].setting_name}.",
             (
-                *names_of("runs", [*group.runs, *paired_runs(its.paired)]),
-                *names_of_cards([_card_of(group, evidence)]),
+                *names_of("runs", itertools.chain.from_iterable(group.runs for group in (*groups, ours))),
+                *names_of_cards(_card_of(group, evidence) for group in groups),
             ),
         )
 
 
-def _mean_of(group: RunGroup) -> str:
-    found = estimate(group.values("test_accuracy"))
-    assert found is not None, "the group was compared"
+def _mean_of(groups: Sequence[RunGroup]) -> str:
+    """Of groups that are one measurement."""
+    found = estimate(groups[0].values("test_accuracy"))
+    assert found is not None, "the groups were compared"
     sd = "" if found.sd is None else f", sd {percent(found.sd)}"
-    return f"{group.model}: test accuracy {percent(found.mean)} % ({certainty(found.n, found.low, found.high)}{sd})."
+    return f"{sections.named(groups)}: test accuracy {percent(found.mean)} % ({certainty(found.n, found.low, found.high)}{sd})."
 
 
-def _drawn_alike(own: Sequence[Tested]) -> list[Statement]:
-    """Implementations that draw the same initial weights as each other, and so are one measurement."""
+def _drawn_alike(compared: Sequence[_Same]) -> list[Statement]:
+    """Implementations that draw the same initial weights as each other."""
     clusters: dict[tuple[Any, ...], list[RunGroup]] = {}
-    for group in (its.paired.first for its in own):
+    for group in (its.paired.first for same in compared for its in same):
         initial = tuple((run["seed"], run["initial_weights_sha256"]) for run in group.runs)
         if all(digest is not None for _, digest in initial):
             clusters.setdefault((group.setting, initial), []).append(group)
@@ -247,8 +254,8 @@ def _of_cluster(groups: Sequence[RunGroup]) -> Statement:
     )
 
 
-def _chart_of_implementations(own: Sequence[Tested], twins: Sequence[_Twin]) -> Chart:
-    pairs = [(its.paired.second, its.paired.first) for its in own] or [
+def _chart_of_implementations(compared: Sequence[_Same], twins: Sequence[_Twin]) -> Chart:
+    pairs = [(its.paired.second, its.paired.first) for same in compared for its in same] or [
         (twin.ours, twin.group) for twin in twins
     ]
     settings = Counter(group.setting for _, group in pairs)

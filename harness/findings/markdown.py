@@ -55,7 +55,7 @@ def in_full(
 
 
 def in_brief(findings: Sequence[Finding], pictures: str | None) -> str:
-    """The summaries alone, each with its picture and the commands behind it.
+    """The summaries alone, each with its picture, its caveat and the commands behind it.
 
     Args:
         findings: in their order.
@@ -66,6 +66,7 @@ def in_brief(findings: Sequence[Finding], pictures: str | None) -> str:
         question = finding.question
         lines += [f"**{markdown_cell(question.text)}** {markdown_cell(finding.answer.summary.text)}", ""]
         lines += [*_picture(finding, pictures), ""]
+        lines += [markdown_cell(finding.answer.caveat), ""] if finding.answer.caveat else []
         lines += [f"{_by(question)} Worked out by `harness findings {question.key}`.", ""]
     return _joined(lines)
 

@@ -71,7 +71,19 @@ def _of_same(cards: Sequence[_Row], same: Sequence[_Row]) -> str:
     return (
         f"{len(same)} of {counted(len(cards), 'network')} from {counted(sources, 'other implementation')} "
         f"{'computes' if len(same) == 1 else 'compute'} the function of the network of equal depth in He et al. "
-        f"(2015), section 4.2{': ' + listed(named) if named else ''}."
+        f"(2015), section 4.2{': ' + listed(named) if named else ''}.{_of_authors(same)}"
+    )
+
+
+def _of_authors(same: Sequence[_Row]) -> str:
+    """How many of them anybody has distributed, and how many nobody."""
+    composed = [card for card in same if card["adapted"]]
+    if not composed:
+        return ""
+    shipped = len(same) - len(composed)
+    return (
+        f" {shipped} of them {'is' if shipped == 1 else 'are'} as the authors ship {'it' if shipped == 1 else 'them'}; "
+        f"{len(composed)} {one_or_several(composed, 'was', 'were')} composed here of classes of {families(composed)}."
     )
 
 

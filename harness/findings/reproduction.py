@@ -8,10 +8,11 @@ from typing import Final
 
 from harness.analysis.estimates import estimate
 from harness.analysis.groups import RunGroup, follows_paper
-from harness.analysis.verdicts import DEFAULT_MARGIN, VerdictRow, board_of_groups
+from harness.analysis.verdicts import DEFAULT_MARGIN, Verdict, VerdictRow, board_of_groups, measured_once
 from harness.claims import claims
 from harness.findings.comparisons import certainty, names_of_cards, names_of_groups
 from harness.findings.finding import Answer, Question, Statement
+from harness.findings.words import one_or_several
 from harness.formats import listed, percent, points
 from harness.report import Evidence
 from harness.report import accuracy as sections
@@ -20,7 +21,7 @@ __all__ = ["QUESTIONS"]
 
 _LEADING: Final = ("resnet20", "plain20")
 """Networks of the published numbers that are asked for first."""
-_JUDGED: Final = ("reproduced", "better", "worse", "inconclusive")
+_JUDGED: Final[tuple[Verdict, ...]] = ("reproduced", "better", "worse", "inconclusive")
 _MARGIN: Final = f"{100 * DEFAULT_MARGIN:g} percentage points"
 _MAX_DIFFERENCES: Final = 3
 
@@ -38,7 +39,7 @@ def _verdicts(evidence: Evidence) -> Answer | None:
     section = sections.verdicts(evidence, board, DEFAULT_MARGIN)
     apart = [_not_comparable(others, judged, evidence)] if others else []
     first = [_of_board(judged, evidence)] if judged else []
-    statements = [*first, *(_of_verdict(row, evidence) for row in judged), *apart]
+    statements = [*first, *(_of_verdict(same, evidence) for same in measured_once(judged)), *apart]
     return Answer(
         summary=statements[0],
         details=statements[1:],
@@ -52,17 +53,40 @@ def _verdicts(evidence: Evidence) -> Answer | None:
 
 
 def _of_board(judged: Sequence[VerdictRow], evidence: Evidence) -> Statement:
-    counts = Counter(row.verdict for row in judged)
-    outcomes = listed([f"{counts[verdict]} {verdict}" for verdict in _JUDGED if counts[verdict]])
-    single = sum(row.measured is not None and row.measured.n == 1 for row in judged)
-    of_these = (
-        f" Of the inconclusive, {single} {'are' if single > 1 else 'is'} of a single run." if single else ""
-    )
+    by_verdict = {verdict: [row for row in judged if row.verdict == verdict] for verdict in _JUDGED}
+    outcomes = listed([_outcome(verdict, rows) for verdict, rows in by_verdict.items() if rows])
+    keys = {row.claim.key for row in judged}
+    several = {key for key in keys if len({row.verdict for row in judged if row.claim.key == key}) > 1}
+    single = {row.claim.key for row in judged if row.measured is not None and row.measured.n == 1}
+    notes = [
+        *([f"Measurements of {listed(sorted(several))} differ in their verdict."] if several else []),
+        *(
+            [f"Of the inconclusive, {len(single)} {one_or_several(single, 'is', 'are')} of a single run."]
+            if single
+            else []
+        ),
+    ]
     return Statement(
-        f"{len({row.claim.key for row in judged})} of {len(claims())} published numbers are measured under their own protocol, by "
-        f"{len(judged)} group{'s' * (len(judged) > 1)} of runs: {outcomes}, at a margin of {_MARGIN}.{of_these}",
+        f"{len(keys)} of {len(claims())} published numbers are measured under their own protocol: {outcomes}, at a margin of {_MARGIN}."
+        + "".join(f" {note}" for note in notes),
         _names_of_rows(judged, evidence),
     )
+
+
+def _outcome(verdict: Verdict, rows: Sequence[VerdictRow]) -> str:
+    """How many claims have a verdict: ``1 reproduced, by 6 implementations with the same bits``."""
+    keys = list(dict.fromkeys(row.claim.key for row in rows))
+    by_whom = []
+    for key in keys:
+        once = measured_once([row for row in rows if row.claim.key == key])
+        shared = [len(same) for same in once if len(same) > 1]
+        how = [f"by {len(once)} measurements"] * (len(once) > 1)
+        how += [f"by {number} implementations with the same bits" for number in shared]
+        if how:
+            by_whom.append(f"{f'{key} ' if len(keys) > 1 else ''}{', '.join(how)}")
+    if not by_whom:
+        return f"{len(keys)} {verdict}"
+    return f"{len(keys)} {verdict} ({'; '.join(by_whom)})" if len(keys) > 1 else f"1 {verdict}, {by_whom[0]}"
 
 
 def _not_comparable(
@@ -78,21 +102,26 @@ def _not_comparable(
     )
 
 
-def _of_verdict(row: VerdictRow, evidence: Evidence) -> Statement:
-    """A measurement beside the number that was published."""
+def _of_verdict(same: Sequence[VerdictRow], evidence: Evidence) -> Statement:
+    """A measurement beside the number that was published: rows with the same bits."""
+    row = same[0]
+    groups = [its.group for its in same if its.group is not None]
     group, measured, judgement = row.group, row.measured, row.judgement
     assert group is not None
     assert measured is not None
     assert judgement is not None
     single = measured.n == 1
     outcome = "one run, which has no verdict" if single else row.verdict
-    notes = [note for note in row.notes() if not (single and note.startswith("inconclusive"))]
+    every = dict.fromkeys(note for its in same for note in its.notes())
+    notes = [note for note in every if not (single and note.startswith("inconclusive"))]
+    settings = "; ".join(dict.fromkeys(its.setting_name for its in groups))
     return Statement(
-        f"{group.model} has a test error of {percent(1 - measured.mean)} % ({certainty(measured.n, *measured.error_interval)}), where "
+        f"{sections.named(groups)} {one_or_several({its.model for its in groups}, 'has', 'have')} a test error of "
+        f"{percent(1 - measured.mean)} % ({certainty(measured.n, *measured.error_interval)}), where "
         f"{row.claim.claimant} states {row.claim.test_error_percent:.2f} % ({row.claim.key}). The difference is "
-        f"{points(-judgement.difference)} percentage points of error: {outcome}. Setting: {group.setting_name}."
+        f"{points(-judgement.difference)} percentage points of error: {outcome}. Setting: {settings}."
         + "".join(f" {note[:1].upper()}{note[1:]}." for note in notes),
-        _names_of_rows([row], evidence),
+        _names_of_rows(same, evidence),
     )
 
 
@@ -116,7 +145,7 @@ def _paper(evidence: Evidence) -> Answer | None:
     rows = sorted((row for row in board if any(row.group is group for group in groups)), key=_rank)
     unclaimed = [group for group in groups if not any(row.group is group for row in rows)]
     statements = [
-        *(_of_verdict(row, evidence) for row in rows),
+        *(_of_verdict(same, evidence) for same in measured_once(rows)),
         *(_without_claim(group, evidence) for group in unclaimed),
     ]
     drawn = sections.curves(evidence)

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from harness.analysis.by_image import churn
-from harness.analysis.estimates import Estimate, estimate
-from harness.analysis.groups import RunGroup, requested
+from harness.analysis.estimates import CONFIDENCE, Estimate, estimate
+from harness.analysis.groups import RunGroup, distinct, measurement_of, requested
 from harness.analysis.noise import NoiseSplit, noise_split
 from harness.analysis.paired import ghost_batch_differences, ghost_batch_size, precision_differences
-from harness.analysis.summary import selection_optimism
+from harness.analysis.summary import evaluated_often, selection_optimism
 from harness.charts import seeds_figure
 from harness.config import Precision
-from harness.findings.comparisons import Tested, certainty, gain, paired_runs, tested
+from harness.findings.comparisons import Tested, certainty, joined, paired_runs, tested
 from harness.findings.finding import Answer, Question, Statement, names_of
+from harness.findings.words import counted
 from harness.formats import interval, p_value, percent, points, share
 from harness.report import Evidence
+from harness.report.accuracy import interval_of, named
 from harness.report.document import Table
 from harness.report.layout import captioned
 from harness.report.uncertainty import noise, optimism
@@ -37,22 +39,33 @@ _Row = Mapping[str, Any]
 
 
 def _best_epoch(evidence: Evidence) -> Answer | None:
-    by_schedule: dict[str, list[tuple[_Row, float]]] = {}
-    num_groups = 0
-    for group in evidence.groups:
-        added = _added(group)
-        num_groups += bool(added)
-        if added:
-            by_schedule.setdefault(_schedule_of(group), []).extend(added)
-    every = [its for listed in by_schedule.values() for its in listed]
+    known = [its for group in evidence.groups for its in _added(group, evidence)]
+    every = [same[0] for same in distinct(known, _bits_of_run)]
     if not every:
         return None
     section = optimism(evidence)
     assert section is not None, "there are runs that know their best epoch"
-    settings = f"{num_groups} group{'s' * (num_groups > 1)} of one model and setting each"
+    by_schedule: dict[str, list[_Added]] = {}
+    for its in every:
+        by_schedule.setdefault(_schedule_of(its.run), []).append(its)
+    num_once = sum(
+        len(group.runs) - len(evaluated_often(group, evidence.epochs).runs) for group in evidence.groups
+    )
+    num_repeating = len(known) - len(every)
+    left_out = [
+        f"{counted(number, 'run')} {why}"
+        for number, why in (
+            (
+                num_repeating,
+                f"with the weights of another, which {'is' if num_repeating == 1 else 'are'} no further evidence",
+            ),
+            (num_once, "of a single evaluation, before which no epoch could have been better"),
+        )
+        if number
+    ]
     return Answer(
         summary=Statement(
-            f"{_sum_of_added(every)} The runs are of {settings}{_repeating(every)}.",
+            _sum_of_added(every) + (f" Left out: {'; '.join(left_out)}." if left_out else ""),
             _runs_of(every),
         ),
         details=[
@@ -65,38 +78,54 @@ def _best_epoch(evidence: Evidence) -> Answer | None:
     )
 
 
-def _added(group: RunGroup) -> list[tuple[_Row, float]]:
-    """What the best epoch would have added, run by run, where that is known."""
-    alone = [(run, selection_optimism(replace(group, runs=(run,)))) for run in group.runs]
-    return [(run, its.mean) for run, its in alone if its is not None]
+@dataclass(frozen=True)
+class _Added:
+    """What the best epoch would have added to a run."""
+
+    run: _Row
+    gain: float
+    evaluations: int
 
 
-def _runs_of(added: Iterable[tuple[_Row, float]]) -> tuple[str, ...]:
-    return names_of("runs", (run for run, _ in added))
+def _added(group: RunGroup, evidence: Evidence) -> list[_Added]:
+    """Run by run, where that is known."""
+    runs = evaluated_often(group, evidence.epochs).runs
+    alone = [(run, selection_optimism(replace(group, runs=(run,)))) for run in runs]
+    return [
+        _Added(run, its.mean, len(evidence.epochs[run["run_id"]])) for run, its in alone if its is not None
+    ]
 
 
-def _repeating(added: Sequence[tuple[_Row, float]]) -> str:
-    """How many of the runs are no further evidence: another device or implementation gave the same bits."""
-    digests = [run["weights_sha256"] for run, _ in added]
-    known = [digest for digest in digests if digest is not None]
-    repeated = len(known) - len(set(known))
-    return f"; {repeated} of them repeat{'s' * (repeated == 1)} the weights of another" if repeated else ""
+def _bits_of_run(added: _Added) -> Hashable | None:
+    """Another device or implementation that gave the same is no further evidence."""
+    digest = added.run["weights_sha256"]
+    return None if digest is None else (digest, added.run["test_accuracy"], added.gain)
 
 
-def _schedule_of(group: RunGroup) -> str:
-    spec = requested(group.runs[0])
+def _runs_of(added: Iterable[_Added]) -> tuple[str, ...]:
+    return names_of("runs", (its.run for its in added))
+
+
+def _schedule_of(run: _Row) -> str:
+    spec = requested(run)
     kind = "unknown" if spec is None else spec.recipe.schedule.kind
     return _SCHEDULES.get(kind, f"follows a schedule that is {kind}")
 
 
-def _sum_of_added(added: Sequence[tuple[_Row, float]]) -> str:
+def _sum_of_added(added: Sequence[_Added]) -> str:
     """How often the best epoch on the test set was not the last, and how much it added."""
-    gains = [value for _, value in added]
+    gains = [its.gain for its in added]
     found, earlier = estimate(gains), sum(value > 0 for value in gains)
     assert found is not None, "gains are finite"
-    runs = f"{found.n} run{'s' * (found.n != 1)}"
+    fewest, most_often = (end(its.evaluations for its in added) for end in (min, max))
+    times = f"{fewest} to {most_often}" if fewest < most_often else f"{fewest}"
+    runs = f"{counted(found.n, 'run')} with {times} evaluations"
     if not earlier:
-        return f"In none of {runs} was an earlier epoch better on the test set than the last; quoting the best adds nothing."
+        bound = 1 - (1 - CONFIDENCE) ** (1 / found.n)
+        return (
+            f"In none of {runs} was an earlier epoch better on the test set than the last: quoting the best added nothing, and the share "
+            f"of such runs in which it would is at most {share(bound)} (one-sided 95 % bound)."
+        )
     most = f"at most {points(found.maximum)}"
     certain = f"95 % interval over runs {interval(found.low, found.high, signed=True)}, {most}"
     return (
@@ -111,9 +140,10 @@ def _precision(evidence: Evidence) -> Answer | None:
     if not of_bf16:
         return None
     first = max(of_bf16, key=_weight)
+    leading = [first, *(its for its in found if its is not first and its.is_told)]
     return Answer(
-        summary=_of_precision(first),
-        details=[_of_precision(its) for its in found if its is not first],
+        summary=joined([_of_precision(its) for its in leading]),
+        details=[_of_precision(its) for its in found if its not in leading],
         tables=[
             _table_of(found, evidence, "Test accuracy minus that of fp32, percentage points, paired by seed")
         ],
@@ -130,7 +160,8 @@ def _weight(its: Tested) -> tuple[int, int]:
 
 def _of_precision(its: Tested) -> Statement:
     group, baseline = its.paired.first, its.paired.second
-    return _compared(f"{group.model}, {group.precision} minus {baseline.precision}", its)
+    setting = f"{group.recipe}, {group.iterations:,} iterations, on {group.device_name}"
+    return _compared(f"{group.model}, {group.precision} minus {baseline.precision}", its, setting)
 
 
 def _two_gpus(evidence: Evidence) -> Answer | None:
@@ -153,15 +184,18 @@ def _two_gpus(evidence: Evidence) -> Answer | None:
 def _of_ghost_batches(its: Tested) -> Statement:
     group = its.paired.first
     over = f"over {ghost_batch_size(group)} images minus over all {group.batch_size}"
-    return _compared(f"{group.model}, batch normalisation {over}", its)
+    return _compared(f"{group.model}, batch normalisation {over}", its, group.setting_name)
 
 
-def _compared(what: str, its: Tested) -> Statement:
+def _compared(what: str, its: Tested, setting: str) -> Statement:
     found = its.paired.difference
-    spread = "" if found.sd is None else f" The standard deviation of the differences is {percent(found.sd)}."
+    spread = (
+        ""
+        if found.sd is None or its.paired.same_bits
+        else f" The standard deviation of the differences is {percent(found.sd)}."
+    )
     return Statement(
-        f"{what}, paired by seed: {gain(found)} of test accuracy, {its.told}.{spread} Setting: "
-        f"{its.paired.first.setting_name}.",
+        f"{what}, paired by seed: {its.gain} of test accuracy, {its.told}.{spread} Setting: {setting}.",
         names_of("runs", paired_runs(its.paired)),
     )
 
@@ -178,7 +212,7 @@ def _table_of(found: Sequence[Tested], evidence: Evidence, title: str) -> Table:
                 str(its.paired.difference.n),
                 points(its.paired.difference.mean),
                 percent(its.paired.difference.sd),
-                interval(its.paired.difference.low, its.paired.difference.high, signed=True),
+                interval_of(its.paired),
                 p_value(its.p),
                 *evidence.setting_cells(its.paired.first),
             )
@@ -194,7 +228,7 @@ def _seeds(evidence: Evidence) -> Answer | None:
     if not several:
         return None
     several.sort(key=lambda group: (-len(group.values("test_accuracy")), -group.iterations))
-    statements = [_of_seeds(group, evidence) for group in several[:_MAX_SETTINGS]]
+    statements = [_of_seeds(same, evidence) for same in distinct(several, measurement_of)[:_MAX_SETTINGS]]
     section = noise(evidence)
     return Answer(
         summary=statements[0],
@@ -208,19 +242,23 @@ def _seeds(evidence: Evidence) -> Answer | None:
     )
 
 
-def _of_seeds(group: RunGroup, evidence: Evidence) -> Statement:
+def _of_seeds(same: Sequence[RunGroup], evidence: Evidence) -> Statement:
+    """Groups that are one measurement."""
+    group = same[0]
     found = estimate(group.values("test_accuracy"))
     assert found is not None, "the group has values"
-    predicted = [run for run in group.runs if run["run_id"] in evidence.predictions]
+    predicted = max(
+        ([run for run in its.runs if run["run_id"] in evidence.predictions] for its in same), key=len
+    )
     split = noise_split([evidence.predictions[run["run_id"]].correct for run in predicted])
     first = (
-        f"{group.model} ({group.setting_name}): test accuracy has a standard deviation over seeds of {percent(found.sd)} "
+        f"{named(same)} ({group.setting_name}): test accuracy has a standard deviation over seeds of {percent(found.sd)} "
         f"percentage points{_interval_of_sd(split, found)}, from {percent(found.minimum)} to {percent(found.maximum)} %, "
         f"mean {percent(found.mean)} % ({certainty(found.n, found.low, found.high)})."
     )
     sentences = [first, *_on_sampling(split, found), *_on_churn(predicted, evidence)]
     answered = names_of("predictions", predicted) if len(sentences) > 1 else ()
-    runs = [run for run in group.runs if run["test_accuracy"] is not None]
+    runs = [run for its in same for run in its.runs if run["test_accuracy"] is not None]
     return Statement(" ".join(sentences), (*names_of("runs", runs), *answered))
 
 
@@ -259,7 +297,11 @@ QUESTIONS: Final = (
     Question(
         key="best-epoch",
         text="What is quoting the best epoch worth?",
-        commands=["harness reproduce paper"],
+        commands=[
+            "harness reproduce quick --seeds 0-4",
+            "harness reproduce precision",
+            "harness reproduce compare",
+        ],
         answer=_best_epoch,
     ),
     Question(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from harness.analysis.depth import DepthPoint, depth_gaps, depth_points, layer_profiles
 from harness.analysis.groups import RunGroup, follows_paper
-from harness.analysis.paired import adjusted, model_differences
+from harness.analysis.paired import PairedDifference, adjusted, measurements, model_differences
 from harness.analysis.verdicts import VerdictRow, notes_by_claims
 from harness.charts import (
     curves_figure,
@@ -15,13 +15,21 @@ from harness.charts import (
     responses_figure,
     verdict_figure,
 )
-from harness.formats import ABSENT, interval, p_value, percent, points
+from harness.formats import ABSENT, interval, listed, p_value, percent, points
 from harness.paper import figure6
 from harness.report.document import Badge, Cell, Section, Table
 from harness.report.evidence import Evidence
 from harness.report.layout import by_setting, captioned
 
-__all__ = ["curves", "depth", "implementations", "verdicts"]
+__all__ = [
+    "curves",
+    "depth",
+    "implementation_differences",
+    "implementations",
+    "interval_of",
+    "named",
+    "verdicts",
+]
 
 _OURS = "resnet20"
 _MAX_SETTINGS = 3
@@ -52,13 +60,14 @@ def verdicts(evidence: Evidence, board: Sequence[VerdictRow], margin: float) -> 
             *evidence.setting_columns,
         ),
         rows=rows,
-        title="Test error, per cent",
+        title="Test error, per cent (the verdict is by the narrower interval of 90 %)",
         numeric=frozenset({"iterations", "claimed", "measured", "95 % interval", "seeds"}),
     )
     paragraphs = [
         (
             f"A number is reproduced if the mean over seeds is shown to lie within {100 * margin:g} percentage points of it: two "
-            "one-sided t-tests at the 5 % level (TOST). It is worse or better if the mean is shown to lie beyond that margin. "
+            "one-sided t-tests at the 5 % level (TOST), which is where the 90 % interval lies within the margin; the table has that of "
+            "95 %. It is worse or better if the mean is shown to lie beyond that margin. "
             "Neither shown is inconclusive. Runs of another length, recipe, network or rule of selection are not comparable."
         )
     ]
@@ -130,7 +139,7 @@ def depth(evidence: Evidence) -> Section | None:
                 str(gap.depth),
                 str(paired.difference.n),
                 points(paired.difference.mean),
-                interval(paired.difference.low, paired.difference.high, signed=True),
+                interval_of(paired),
                 points(gap.paper_difference),
                 *evidence.setting_cells(paired.first),
             )
@@ -174,49 +183,87 @@ def _spans_depths(its: Sequence[DepthPoint]) -> bool:
     return len({point.depth for point in its}) > 1
 
 
+def named(groups: Iterable[RunGroup]) -> str:
+    """Models of groups that are one measurement."""
+    models = list(dict.fromkeys(group.model for group in groups))
+    return listed(models) + (" (the same bits)" if len(models) > 1 else "")
+
+
+def interval_of(paired: PairedDifference) -> str:
+    """95 % interval of a difference in percentage points; of the same bits there is none."""
+    if paired.same_bits:
+        return "same bits"
+    return interval(paired.difference.low, paired.difference.high, signed=True)
+
+
+def implementation_differences(evidence: Evidence) -> tuple[list[PairedDifference], list[PairedDifference]]:
+    """Networks of others beside ours, wherever both were trained in the same setting.
+
+    Returns:
+        Those that are the same function; and beside our ResNet-20 those with projection shortcuts (option B), which are another.
+    """
+    by_network: dict[str, list[RunGroup]] = {}
+    for group in evidence.groups:
+        network = evidence.networks.network_of(group.model, group.model_source)
+        by_network.setdefault(network, []).append(group)
+    same = [paired for network, groups in by_network.items() for paired in model_differences(groups, network)]
+    ours = [group for group in by_network.get(_OURS, ()) if group.model == _OURS]
+    return same, model_differences([*ours, *by_network.get(f"{_OURS}-b", ())], _OURS)
+
+
 def implementations(evidence: Evidence) -> Section | None:
-    """The paper's ResNet-20 by others beside ours; None where there is nothing to compare."""
-    networks = evidence.networks
-    alike = [
-        group
-        for group in evidence.groups
-        if networks.network_of(group.model, group.model_source) in {_OURS, f"{_OURS}-b"}
-    ]
-    found = model_differences(alike, _OURS)
-    if not found:
-        return None
-    rows = [
-        (
-            paired.first.model,
-            str(paired.difference.n),
-            points(paired.difference.mean),
-            interval(paired.difference.low, paired.difference.high, signed=True),
-            p_value(p),
-            *evidence.setting_cells(paired.first),
+    """Networks of others that are ours beside ours; None where there is nothing to compare."""
+    same, others = implementation_differences(evidence)
+    tables = [
+        _table_of_differences(
+            found, evidence, f"Test accuracy minus that of {whose}, percentage points, paired by seed"
         )
-        for paired, p in zip(found, adjusted(found), strict=True)
+        for found, whose in (
+            (same, "our network of the same function"),
+            (
+                others,
+                f"{_OURS}, of networks with projection shortcuts (option B), which are another function",
+            ),
+        )
+        if found
     ]
+    if not tables:
+        return None
     return Section(
         key="implementations",
         title="Do implementations differ?",
         paragraphs=[
             (
-                f"Every ResNet-20 that is the paper's network (option A or B) beside ours ({_OURS}), trained alike: the same images in the "
-                "same order and views for each seed. p is of Student's paired test, adjusted by Holm for all rows of the table that have one. Under a recipe that draws the "
-                "weights anew, networks that are the same function can end with the same bits: no difference at all, and nothing to test."
+                "Networks of others beside ours, trained alike: the same images in the same order and views for each seed. p is of "
+                "Student's paired test, adjusted by Holm for all rows of the table that have one. Implementations that end with the same "
+                "bits for the same seeds are one measurement, in one row. Under a recipe that draws the weights anew, networks "
+                "that are the same function can end with the bits of ours: no difference at all, and nothing to test."
             )
         ],
-        tables=[
-            Table(
-                columns=(
-                    "model",
-                    *("seeds", "difference"),
-                    *("95 % interval", "p (Holm)"),
-                    *evidence.setting_columns,
-                ),
-                rows=rows,
-                title=f"Test accuracy minus that of {_OURS}, percentage points, paired by seed",
-                numeric=frozenset({"iterations", "seeds", "difference", "95 % interval", "p (Holm)"}),
+        tables=tables,
+    )
+
+
+def _table_of_differences(found: Sequence[PairedDifference], evidence: Evidence, title: str) -> Table:
+    p_values = {id(paired): p for paired, p in zip(found, adjusted(found), strict=True)}
+    return Table(
+        columns=(
+            *("model", "minus", "seeds", "difference", "95 % interval", "p (Holm)"),
+            *evidence.setting_columns,
+        ),
+        rows=[
+            (
+                named(paired.first for paired in its),
+                its[0].second.model,
+                str(its[0].difference.n),
+                points(its[0].difference.mean),
+                interval_of(its[0]),
+                p_value(p_values[id(its[0])]),
+                *evidence.setting_cells(its[0].first),
             )
+            for its in measurements(found)
         ],
+        title=title,
+        numeric=frozenset({"iterations", "seeds", "difference", "95 % interval", "p (Holm)"}),
+        wrapped=frozenset({"model"}),
     )

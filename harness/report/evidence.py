@@ -39,6 +39,8 @@ class Evidence:
     benchmarks: Sequence[_Row]
     broken: Sequence[BrokenFile]
     """Files that were passed over."""
+    published: frozenset[str]
+    """Runs that the project ships with the store, and that were not recorded in it."""
 
     @property
     def setting_columns(self) -> tuple[str, ...]:
@@ -98,4 +100,5 @@ def gather(store: Store) -> Evidence:
         verifications=rows("verifications"),
         benchmarks=rows("benchmarks"),
         broken=broken,
+        published=frozenset(run["run_id"] for run in runs) - store.names_here("runs"),
     )

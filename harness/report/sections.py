@@ -70,5 +70,16 @@ def _headlines(evidence: Evidence, board: Sequence[VerdictRow]) -> Iterator[str]
         yield f"{kept} of {len(evidence.audits)} published checkpoints do what was claimed of them."
     yield (
         f"{sum(len(group.runs) for group in evidence.groups)} runs of {len({group.model for group in evidence.groups})} "
-        "models stand behind this page; a mean is of the last iteration, never of the best epoch."
+        f"models stand behind this page{_whose(evidence)}; a mean is of the last iteration, never of the best epoch."
+    )
+
+
+def _whose(evidence: Evidence) -> str:
+    """Which of the runs are one's own, where the project's are among them."""
+    used = [run["run_id"] for group in evidence.groups for run in group.runs]
+    published = sum(name in evidence.published for name in used)
+    return (
+        f", {len(used) - published} of them recorded here and {published} published by the project"
+        if published
+        else ""
     )

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from harness.analysis.noise import detectable_difference, noise_split
-from harness.analysis.summary import summarize_group
+from harness.analysis.groups import distinct, measurement_of
+from harness.analysis.noise import NoiseSplit, detectable_difference, noise_split
+from harness.analysis.summary import evaluated_often, summarize_group
 from harness.analysis.variance import complete_table, two_way
 from harness.charts import (
     optimism_figure,
 )
 from harness.formats import interval, percent, points, share
+from harness.report.accuracy import named
 from harness.report.document import Section, Table
 from harness.report.evidence import Evidence
 
 __all__ = ["noise", "optimism", "sources_of_spread"]
 
+_WIDE = 0.1
+"""Of an interval for a share: its ends are known to per cent at best."""
+
 
 def optimism(evidence: Evidence) -> Section | None:
-    """What quoting the best epoch adds; None where nothing was trained."""
-    every = [summary for summary in map(summarize_group, evidence.groups) if summary.optimism is not None]
+    """What quoting the best epoch adds; None where no run was evaluated more than once."""
+    groups = [evaluated_often(group, evidence.epochs) for group in evidence.groups]
+    every = [summary for summary in map(summarize_group, groups) if summary.optimism is not None]
     if not every:
         return None
     known = [summary for summary in every if summary.optimism and summary.optimism.maximum > 0]
@@ -48,7 +54,7 @@ def optimism(evidence: Evidence) -> Section | None:
             (
                 "Many repositories quote the epoch that is best on the test set. This is what that rule would have added to the "
                 "accuracy after the last iteration, run by run. Where the learning rate ends at zero, the last epoch is nearly "
-                "always the best, and it adds little."
+                "always the best, and it adds little. Runs that were evaluated only once are left out."
             )
         ],
         charts=[optimism_figure(known)] if known else [],
@@ -65,24 +71,21 @@ def optimism(evidence: Evidence) -> Section | None:
 def noise(evidence: Evidence) -> Section | None:
     """Where the spread over seeds comes from; None where there are no two seeds."""
     rows = []
-    for group in evidence.groups:
-        correct = [
-            evidence.predictions[run["run_id"]].correct
-            for run in group.runs
-            if run["run_id"] in evidence.predictions
-        ]
-        split = noise_split(correct)
+    for same in distinct(evidence.groups, measurement_of):
+        group = same[0]
+        known = [[run["run_id"] for run in its.runs if run["run_id"] in evidence.predictions] for its in same]
+        split = noise_split([evidence.predictions[name].correct for name in max(known, key=len)])
         if split is None:
             continue
         rows.append(
             (
-                group.model,
+                named(same),
                 str(split.n),
                 percent(split.sd),
                 percent(split.sampling_sd),
-                f"{share(split.sampling_share)} ({share(split.low)} .. {share(split.high)})",
-                percent(split.between_sd),
-                percent(detectable_difference(split.sd, split.n)),
+                _share(split),
+                percent(split.between_sd or None),
+                percent(detectable_difference(max(split.sd, split.sampling_sd), split.n)),
                 *evidence.setting_cells(group),
             )
         )
@@ -95,7 +98,9 @@ def noise(evidence: Evidence) -> Section | None:
             (
                 "Seeds differ partly because each happens to get other images of this test set right (sampling; Jordan 2023, "
                 "arXiv:2304.01910), partly because some networks are better. The share is of the variance; few seeds know it badly. "
-                "Detectable is the smallest difference of two models that so many seeds of each would show with 80 % power."
+                "Detectable is the smallest difference of two models that so many seeds of each would show with 80 % power, unpaired; "
+                "seeds that happen to differ less than the sampling alone lets them are taken to differ by that. Implementations "
+                "that end with the same bits are one measurement, in one row."
             )
         ],
         tables=[
@@ -114,9 +119,18 @@ def noise(evidence: Evidence) -> Section | None:
                         *("share of sampling (95 % interval)", "sd of networks", "detectable"),
                     }
                 ),
+                wrapped=frozenset({"model"}),
             )
         ],
     )
+
+
+def _share(split: NoiseSplit) -> str:
+    """Of sampling, at most all of the variance; without decimals where hardly the first digit is known."""
+    found, low, high = (min(1.0, value) for value in (split.sampling_share, split.low, split.high))
+    if high - low < _WIDE:
+        return f"{share(found)} ({share(low)} .. {share(high)})"
+    return f"{100 * found:.0f} % ({100 * low:.0f} % .. {100 * high:.0f} %)"
 
 
 def sources_of_spread(evidence: Evidence) -> Section | None:

@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from harness.analysis.by_image import McNemar, Predicted, churn, image_interval, mcnemar
-from harness.analysis.comparison import comparable_groups, compare_groups
+from harness.analysis.comparison import comparable_groups, compare_groups, detectable
 from harness.analysis.groups import group_runs
-from harness.analysis.noise import detectable_difference
+from harness.analysis.noise import detectable_paired
 
 LABELS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 
@@ -108,32 +108,29 @@ def test_groups_are_compared_seed_by_seed(group_of):
     assert comparison.paired.seeds == (0, 1, 2)
     assert comparison.paired.difference.mean == pytest.approx(0.015, rel=1e-9)
     assert comparison.paired.p == pytest.approx(stats.ttest_rel(of_first, of_second).pvalue, rel=1e-9)
-    spread = ((statistics.variance(of_first) + statistics.variance(of_second)) / 2) ** 0.5
-    assert comparison.detectable == pytest.approx(detectable_difference(spread, 3), rel=1e-9)
+    spread = statistics.stdev(a - b for a, b in zip(of_first, of_second, strict=True))
+    assert comparison.detectable == pytest.approx(detectable_paired(spread, 3), rel=1e-9)
+    assert detectable(comparison.paired, 4) == pytest.approx(detectable_paired(spread, 3, 4), rel=1e-9)
 
 
-def test_detectable_difference_is_that_of_as_many_seeds_as_both_have(group_of_seeds):
+def test_detectable_difference_is_that_of_the_seeds_that_both_have(group_of_seeds):
     first = group_of_seeds({seed: 0.90 + 0.01 * seed for seed in range(5)})
     second = group_of_seeds({3: 0.80, 4: 0.83, 9: 0.85}, model="plain20")
     comparison = compare_groups(first, second, {})
     assert comparison.paired.seeds == (3, 4)
-    # the spread is that of all seeds
-    spread = (
-        statistics.variance([0.90, 0.91, 0.92, 0.93, 0.94]) + statistics.variance([0.80, 0.83, 0.85])
-    ) / 2
-    assert comparison.detectable == pytest.approx(detectable_difference(spread**0.5, 2), rel=1e-9)
+    # of the differences, 0.13 and 0.11
+    assert comparison.detectable == pytest.approx(detectable_paired(0.02 / 2**0.5, 2), rel=1e-9)
 
 
-def test_spread_of_one_group_serves_for_both(group_of_seeds):
+def test_pairs_without_a_test_show_no_difference(group_of_seeds):
     first, second = group_of_seeds({0: 0.90, 1: 0.92}), group_of_seeds({1: 0.91}, model="plain20")
     for one, other in ((first, second), (second, first)):
         comparison = compare_groups(one, other, {})
         assert comparison.paired.seeds == (1,)
         assert comparison.detectable is None  # a single seed shows nothing
-    second = group_of_seeds({0: 0.9, 1: 0.9}, model="plain20")
-    comparison = compare_groups(first, second, {})
-    half = statistics.variance([0.90, 0.92]) / 2
-    assert comparison.detectable == pytest.approx(detectable_difference(half**0.5, 2), rel=1e-9)
+    same = group_of_seeds({0: 0.90, 1: 0.92}, model="plain20")
+    equal = group_of_seeds({0: 0.91, 1: 0.93}, model="plain20")
+    assert [compare_groups(first, other, {}).detectable for other in (same, equal)] == [None, None]
 
 
 def test_single_seeds_have_no_spread(group_of):

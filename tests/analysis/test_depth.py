@@ -204,6 +204,14 @@ def test_without_a_counterpart_there_is_no_gap(make_run, of_residual, of_plain):
     assert depth_gaps(points) == []
 
 
+def test_gap_is_of_the_most_seeds_in_common(make_seeds):
+    runs = make_seeds(0.92, 0.93, 0.94) + make_seeds(0.90, 0.91, 0.92, model="plain20")
+    other = make_seeds(0.5, model="plain20", model_source="mine")
+    for order in (runs + other, other + runs):
+        [gap] = depth_gaps(depth_points(group_runs(order), NO_CARDS))
+        assert (gap.difference.difference.n, gap.difference.difference.mean) == (3, 0.02)
+
+
 # responses
 
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.analysis.groups import group_runs, requested
+from harness.analysis.groups import bits_of, distinct, group_runs, requested
 from harness.config import RunSpec
 
 RUNS_OF_A_SEED = {
@@ -29,7 +29,6 @@ def counts(group):
     [
         {"model": "plain20"},
         {"model_source": "timm 1.0.20"},
-        {"model_source": None},
         {"recipe": "paper"},
         {"iterations": 100},
         {"precision": "bf16"},
@@ -180,10 +179,10 @@ def test_the_latest_is_the_one_that_finished_last(make_run):
         ("skipped", "diverged", (0, 0, 1, 0)),
         ("failed", "completed", (1, 0, 0, 0)),
         ("skipped", "completed", (1, 0, 0, 0)),
-        ("diverged", "completed", (1, 0, 0, 0)),
+        ("diverged", "completed", (1, 0, 1, 0)),
         ("adopted", "completed", (1, 0, 0, 0)),
         ("failed", "adopted", (0, 1, 0, 0)),
-        ("diverged", "adopted", (0, 1, 0, 0)),
+        ("diverged", "adopted", (0, 1, 1, 0)),
     ],
 )
 @pytest.mark.parametrize("latest", ["lesser", "greater"])
@@ -218,6 +217,67 @@ def test_seeds_without_a_result_are_counted_by_reason(make_run):
     [group] = group_runs([make_run(seed=seed, **RUNS_OF_A_SEED[kind]) for seed, kind in enumerate(kinds)])
     assert counts(group) == (4, 3, 2, 2)
     assert group.seeds == (7, 8, 9, 10)
+
+
+def test_a_seed_that_diverged_is_not_forgotten_where_another_run_of_it_counts(make_run):
+    kinds = [(0, "diverged"), (0, "completed"), (1, "completed"), (1, "diverged"), (1, "diverged")]
+    kinds += [
+        (2, "diverged"),
+        (3, "completed"),
+        (4, "diverged"),
+        (4, "adopted"),
+        (5, "failed"),
+        (5, "completed"),
+    ]
+    runs = [make_run(seed=seed, **RUNS_OF_A_SEED[kind]) for seed, kind in kinds]
+    for order in (runs, runs[::-1]):
+        [group] = group_runs(order)
+        assert group.seeds == (0, 1, 3, 5)
+        assert (group.num_diverged, group.num_diverged_once) == (4, 2)
+        assert (group.num_failed, group.num_adopted) == (0, 1)
+
+
+def test_early_records_of_ours_are_with_later_ones(make_run):
+    runs = [make_run(seed=0, model_source=None), make_run(seed=1)]
+    for order in (runs, runs[::-1]):
+        [group] = group_runs(order)
+        assert (group.seeds, group.model_source, group.source) == ((0, 1), "ours", "ours")
+    [early] = group_runs(runs[:1])
+    assert (early.model_source, early.source) == (None, "ours")
+    theirs = group_runs([make_run(model_source=None), make_run(seed=1, model_source="timm 1.0.20")])
+    assert [group.source for group in theirs] == ["ours", "timm 1.0.20"]
+
+
+# one measurement
+
+
+def ending(make_run, *digests, **columns):
+    [group] = group_runs(
+        [make_run(seed=seed, weights_sha256=digest, **columns) for seed, digest in enumerate(digests)]
+    )
+    return group
+
+
+def test_groups_with_the_same_weights_seed_by_seed_are_one(make_run):
+    groups = [
+        ending(make_run, "a", "b"),
+        ending(make_run, "b", "a", model="plain20"),
+        ending(make_run, "a", "b", model="plain56"),
+        ending(make_run, "a", model="resnet56"),
+        ending(make_run, "a", "b", model="resnet32", test_accuracy=0.8),  # of another test set, say
+        ending(make_run, "a", None, model="plain32"),
+        ending(make_run, "a", None, model="plain44"),
+    ]
+    found = [[group.model for group in its] for its in distinct(groups, bits_of)]
+    assert found == [
+        ["resnet20", "plain56"],
+        ["plain20"],
+        ["resnet56"],
+        ["resnet32"],
+        ["plain32"],
+        ["plain44"],
+    ]
+    assert bits_of(groups[0], [0]) == bits_of(groups[3]) == bits_of(groups[5], {0})
 
 
 def test_a_seed_that_failed_twice_is_one_failure(make_run):

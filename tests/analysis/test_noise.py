@@ -4,10 +4,11 @@ import sys
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import chi2
-from statsmodels.stats.power import TTestIndPower
+from statsmodels.stats.power import TTestIndPower, TTestPower
 
-from harness.analysis.noise import detectable_difference, noise_split
+from harness.analysis.noise import detectable_difference, detectable_paired, noise_split
 
 
 def right(*seeds):
@@ -133,6 +134,22 @@ def test_detectable_difference_is_that_of_statsmodels(n):
 def test_detectable_difference_at_a_spread_of_two_tenths(n, expected):
     # the last of these is 0.265 to three digits
     assert detectable_difference(0.20, n) == pytest.approx(expected, abs=0.0055)
+
+
+@pytest.mark.parametrize(("n", "among"), [(3, 1), (5, 1), (5, 3), (10, 1), (10, 20), (100, 3)])
+def test_detectable_difference_of_pairs_is_that_of_statsmodels(n, among):
+    found = detectable_paired(0.2, n, among)
+    power = TTestPower().power(found / 0.2, nobs=n, alpha=0.05 / among, alternative="two-sided")
+    assert power == pytest.approx(0.8, abs=1e-4)
+    assert detectable_paired(0.4, n, among) == pytest.approx(2 * found, rel=1e-9)
+    assert detectable_paired(0.2, 1, among) is None
+
+
+@pytest.mark.parametrize(("n", "among"), [(2, 1), (2, 20), (3, 20), (4, 5)])
+def test_simulated_pairs_show_the_detectable_difference_with_the_stated_power(n, among):
+    differences = np.random.default_rng(8).normal(detectable_paired(1.0, n, among), 1, (4000, n))
+    p = stats.ttest_1samp(differences, 0, axis=1).pvalue
+    assert np.mean(p < 0.05 / among) == pytest.approx(0.8, abs=0.02)
 
 
 def test_simulated_seeds_show_the_detectable_difference_with_the_stated_power():

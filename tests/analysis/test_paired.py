@@ -12,6 +12,7 @@ from harness.analysis.paired import (
     adjusted,
     ghost_batch_differences,
     ghost_batch_size,
+    measurements,
     model_differences,
     paired_difference,
     precision_differences,
@@ -385,7 +386,65 @@ def test_a_baseline_without_a_result_does_not_hide_one_that_has(make_run):
         assert (found.second.model_source, found.seeds) == ("ours", (0,))
 
 
+def test_of_two_baselines_that_with_the_most_seeds_in_common_counts(make_seeds):
+    groups = group_runs(
+        make_seeds(0.90, 0.91, 0.92)
+        + make_seeds(0.70, model_source="mine")
+        + make_seeds(0.95, 0.96, 0.97, model="plain20")
+    )
+    for order in (groups, groups[::-1]):
+        [found] = model_differences(order, "resnet20")
+        assert (found.second.model_source, found.seeds, mean_of(found)) == (
+            "ours",
+            (0, 1, 2),
+            pytest.approx(0.05),
+        )
+
+
+def test_early_records_of_ours_hide_no_later_ones(make_seeds, make_run):
+    early = [make_run(seed=3, test_accuracy=0.5, model_source=None)]
+    ours, theirs = make_seeds(0.90, 0.91), make_seeds(0.93, 0.94, model="plain20")
+    for runs in (early + ours + theirs, ours + theirs + early):
+        [found] = model_differences(group_runs(runs), "resnet20")
+        assert (found.seeds, mean_of(found)) == ((0, 1), 0.03)
+    half = [run | {"precision": "bf16", "spec": run["spec"].replace("fp32", "bf16")} for run in early]
+    [found] = precision_differences([make_run(seed=3, test_accuracy=0.75), *half])
+    assert mean_of(found) == -0.25
+
+
 # several at once
+
+
+def test_one_measurement_is_one_comparison_however_many_made_it(make_seeds):
+    accuracies = {"a": (0.903, 0.911, 0.925), "b": (0.903, 0.911, 0.925), "c": (0.91, 0.912, 0.921)}
+    ours = make_seeds(0.900, 0.909, 0.921)
+    runs = ours + [
+        run | {"model": model, "weights_sha256": weights}
+        for (model, values), weights in zip(accuracies.items(), ("w", "w", "x"), strict=True)
+        for run in make_seeds(*values)
+    ]
+    found = model_differences(group_runs(runs), "resnet20")
+    assert [[its.first.model for its in same] for same in measurements(found)] == [["a", "b"], ["c"]]
+    expected = multipletests([found[0].p, found[2].p], method="holm")[1]
+    assert adjusted(found) == pytest.approx([expected[0], *expected], rel=1e-12)
+    for run in runs:
+        if run["model"] == "b":
+            run["weights_sha256"] = f"of seed {run['seed']}"
+    apart = model_differences(group_runs(runs), "resnet20")
+    assert [[its.first.model for its in same] for same in measurements(apart)] == [["a"], ["b"], ["c"]]
+    assert adjusted(apart) == pytest.approx(
+        multipletests([its.p for its in apart], method="holm")[1].tolist(), rel=1e-12
+    )
+
+
+def test_the_same_bits_in_another_setting_are_another_comparison(make_seeds):
+    runs = [
+        run
+        for device in ("A", "B")
+        for values, model in (((0.900, 0.909), "resnet20"), ((0.903, 0.911), "plain20"))
+        for run in make_seeds(*values, model=model, device_name=device)
+    ]
+    assert len(measurements(model_differences(group_runs(runs), "resnet20"))) == 2
 
 
 def test_p_values_of_a_table_are_adjusted_where_there_are_any(make_seeds):

@@ -440,3 +440,15 @@ def test_rule_of_the_claims_own_model_is_not_asked_for(found):
 def test_comparing_does_not_need_torch():
     code = "import sys, harness.analysis.protocol; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rule_of_initialisation_is_that_of_the_nearest_recipe(found, make_card):
+    cards = [make_card("resnet20", initialization="U(-1, 1)"), akamasters(make_card)]
+    claim = CLAIMS["akamaster-resnet20"]
+    for recipes in (("akamaster", "paper"), ("paper", "akamaster")):
+        either = claim.model_copy(update={"recipes": recipes})
+        # the paper's draws its weights itself, so that rules of networks do not matter
+        assert found(either, cards, model="resnet20") == []
+        assert found(either, cards, model="resnet20", recipe="akamaster") == [
+            "initial weights: U(-1, 1) here, N(0, 2 / fan-in) in the claim"
+        ]

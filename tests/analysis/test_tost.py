@@ -81,7 +81,7 @@ def test_verdict_by_hand(difference, half_range, outcome):
     assert (judgement.further_seeds == 0) == (outcome != "inconclusive")
 
 
-@pytest.mark.parametrize("n", [2, 3, 1000])
+@pytest.mark.parametrize("n", [3, 1000])
 @pytest.mark.parametrize(
     ("value", "outcome", "p_values"),
     [
@@ -99,7 +99,7 @@ def test_equal_values_leave_no_doubt(n, value, outcome, p_values):
     assert judgement.low == judgement.difference == judgement.high
 
 
-@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("n", [3, 4])
 @pytest.mark.parametrize(
     ("value", "claimed", "margin"),
     [
@@ -119,9 +119,10 @@ def test_equal_values_on_the_margin_are_on_no_side_of_it(n, value, claimed, marg
     assert (judgement.outcome, judgement.further_seeds) == ("inconclusive", None)
 
 
+@pytest.mark.parametrize("n", [1, 2])
 @pytest.mark.parametrize("value", [0.1, 0.9125, 0.9999])
-def test_single_value_shows_nothing(value):
-    judgement = judge([value], CLAIMED, MARGIN)
+def test_values_that_can_have_no_spread_show_nothing(value, n):
+    judgement = judge([value] * n, CLAIMED, MARGIN)
     assert judgement.outcome == "inconclusive"
     assert judgement.difference == pytest.approx(value - CLAIMED, abs=1e-15)
     assert (judgement.low, judgement.high, judgement.further_seeds) == (None, None, None)
@@ -136,9 +137,9 @@ def test_mirrored_values_have_the_mirrored_verdict(values):
     judgement = judge(values, claimed, margin)
     mirrored = judge([2 * claimed - value for value in values], claimed, margin)
     other = {"better": "worse", "worse": "better"}
-    assume(min(abs(p - ALPHA) for p in (judgement.p_equivalent, judgement.p_below, judgement.p_above)) > 1e-6)
     # mirrored values that were equal may be a rounding apart
     assume(len(set(values)) > 1)
+    assume(min(abs(p - ALPHA) for p in (judgement.p_equivalent, judgement.p_below, judgement.p_above)) > 1e-6)
     assert mirrored.outcome == other.get(judgement.outcome, judgement.outcome)
     assert mirrored.difference == pytest.approx(-judgement.difference, abs=1e-12)
     assert (mirrored.low, mirrored.high) == pytest.approx((-judgement.high, -judgement.low), abs=1e-9)
@@ -407,9 +408,27 @@ def test_on_the_margin_each_verdict_is_wrong_in_at_most_five_percent(n, edge, ou
     assert bound < 0.055
     assert outcomes.count("reproduced") / len(outcomes) <= bound
     assert outcomes.count(outside) / len(outcomes) <= bound
-    # by so much a test that is right cannot fall short of its level here
-    assert outcomes.count("reproduced") / len(outcomes) >= 0.045
-    assert outcomes.count(outside) / len(outcomes) >= 0.045
+    # by so much a test that is right cannot fall short of its level here, but for two equal accuracies, which settle nothing
+    undecided = np.mean([len(set(values)) == 1 for values in samples]) if n == 2 else 0
+    assert undecided < 0.02
+    assert outcomes.count("reproduced") / len(outcomes) >= 0.045 - undecided / 2
+    assert outcomes.count(outside) / len(outcomes) >= 0.045 - undecided / 2
+
+
+def test_seeds_that_are_added_as_advised_make_the_test_wrong_more_often():
+    # ADR 0008 states 9 to 11 %, of 2,000 each; the further seeds of one difference take long to find, so here they are fewer
+    generator = np.random.default_rng(2015)
+    wrong = {"at once": 0, "in the end": 0}
+    for _ in range(500):
+        values = np.round(generator.normal(CLAIMED - MARGIN, SD, 3), 4)
+        judgement = judge(values.tolist(), CLAIMED, MARGIN)
+        wrong["at once"] += judgement.outcome == "reproduced"
+        if judgement.further_seeds:
+            more = np.round(generator.normal(CLAIMED - MARGIN, SD, judgement.further_seeds), 4)
+            judgement = judge([*values.tolist(), *more.tolist()], CLAIMED, MARGIN)
+        wrong["in the end"] += judgement.outcome == "reproduced"
+    assert wrong["at once"] / 500 <= stats.binom.ppf(0.999, 500, 0.05) / 500
+    assert 0.07 <= wrong["in the end"] / 500 <= 0.15
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])

@@ -317,3 +317,16 @@ def test_spread_of_recorded_runs_is_divided(few_resamples, table_of):
     assert (found.models, found.recipes, found.num_seeds) == (models, recipes, 2)
     assert found.shares["model"].share > 0.7
     assert found.shares["recipe"].share < 0
+
+
+def test_of_two_groups_for_one_cell_that_with_the_most_seeds_counts(make_seeds):
+    runs = [
+        run
+        for model in ("resnet20", "plain20")
+        for recipe in ("short", "paper")
+        for run in make_seeds(0.90, 0.91, 0.92, model=model, recipe=recipe)
+    ]
+    others = make_seeds(0.1, 0.2, model_source="mine")
+    for order in (runs + others, others + runs):
+        _, _, values = complete_table(group_runs(order))
+        assert values == [[[0.90, 0.91, 0.92]] * 2] * 2

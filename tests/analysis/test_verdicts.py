@@ -7,7 +7,7 @@ import pytest
 
 from harness.analysis.protocol import Difference
 from harness.analysis.tost import judge
-from harness.analysis.verdicts import DEFAULT_MARGIN, notes_by_claims, verdict_board
+from harness.analysis.verdicts import DEFAULT_MARGIN, measured_once, notes_by_claims, verdict_board
 from harness.claims import claims
 
 CLAIMS = claims()
@@ -54,7 +54,8 @@ def reasons(row):
         ((0.90, 0.92), "inconclusive"),
         ((0.9065, 0.9075, 0.9085), "inconclusive"),  # at the margin
         ((0.88, 0.91, 0.94), "inconclusive"),
-        ((0.90, 0.90), "worse"),
+        ((0.90, 0.90), "inconclusive"),
+        ((0.90, 0.90, 0.90), "worse"),
     ],
 )
 def test_verdict_is_that_of_the_tests(of_paper, accuracies, verdict):
@@ -368,7 +369,7 @@ def test_note_of_a_single_seed_says_how_many_to_run_at_least(of_paper):
 def test_note_of_what_is_not_shown_says_how_many_seeds_would_settle_it(of_paper, number, words):
     row = row_of("he2015-resnet20", of_paper(*NEAR))
     assert inconclusive(row, number).notes() == [
-        f"inconclusive: about {words} would settle it (80 % power, if mean and spread stay)"
+        f"inconclusive: about {words} would settle it (80 % power, if mean and spread stay; fix their number first)"
     ]
 
 
@@ -381,10 +382,55 @@ def test_number_of_further_seeds_is_that_of_the_judgement(of_paper):
 
 
 def test_note_of_values_on_the_edge_says_that_more_seeds_would_not_help(of_paper):
-    for accuracies in ((0.9075, 0.9075), (0.9065, 0.9075, 0.9085)):
+    for accuracies in ((0.9075, 0.9075, 0.9075), (0.9065, 0.9075, 0.9085), (0.9174, 0.9170, 0.9181)):
         assert row_of("he2015-resnet20", of_paper(*accuracies)).notes() == [
             "inconclusive: not even 1,000 seeds would settle it, so near is the margin's edge"
         ]
+
+
+@pytest.mark.parametrize("middle", [0.9125, 0.9085, 0.9150, 0.80])
+def test_note_of_a_spread_that_hides_everything_does_not_blame_the_edge(of_paper, middle):
+    row = row_of("he2015-resnet20", of_paper(middle - 0.1, middle, middle + 0.1))
+    assert inconclusive(row, None).notes() == [
+        "inconclusive: not even 1,000 seeds would settle it, so widely do seeds differ"
+    ]
+
+
+def test_note_of_two_equal_accuracies_asks_for_one_more(of_paper):
+    assert row_of("he2015-resnet20", of_paper(0.9, 0.9)).notes() == [
+        "inconclusive: two seeds of the same accuracy have no spread; run at least one more"
+    ]
+
+
+def test_note_of_a_seed_that_diverged_and_counts_does_not_say_that_it_is_left_out(of_paper, make_run):
+    def lost(*seeds):
+        return [make_run(recipe="paper", seed=seed, status="diverged", test_accuracy=None) for seed in seeds]
+
+    counts = "diverged in one run and completed in another, which counts"
+    assert row_of("he2015-resnet20", lost(0) + of_paper(*NEAR)).notes() == [f"1 seed {counts}"]
+    assert row_of("he2015-resnet20", of_paper(*NEAR) + lost(0, 2, 7)).notes() == [
+        "1 more seed diverged, and is left out",
+        f"2 seeds {counts}",
+    ]
+
+
+# one measurement
+
+
+def test_rows_of_a_claim_with_the_same_bits_are_one_measurement(of_paper, make_card):
+    def ending(digests, **columns):
+        runs = of_paper(*NEAR, **columns)
+        return [run | {"weights_sha256": digest} for run, digest in zip(runs, digests, strict=True)]
+
+    runs = [*ending("abc"), *ending("abc", **MINE), *ending("abd", precision="bf16")]
+    rows = rows_of("he2015-resnet20", runs, [card_of_mine(make_card)])
+    assert [[row.group.model for row in its] for its in measured_once(rows)] == [
+        ["resnet20", "mynet:make"],
+        ["resnet20"],
+    ]
+    assert measured_once(rows_of("he2015-resnet32", runs)) == []  # there is nothing of it
+    other_claim = replace(rows[0], claim=CLAIMS["he2015-resnet32"])
+    assert len(measured_once([rows[0], other_claim])) == 2
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from harness import paper
@@ -27,12 +29,14 @@ def points(make_group, make_estimate):
 
 
 def test_errors_stand_over_their_depths_with_half_widths(points, traces_of):
-    plain, resnet, of_paper = traces_of(depth_figure(points))
+    plain, bars, resnet, of_paper = traces_of(depth_figure(points))
     assert (list(plain["x"]), list(plain["y"])) == ([20], [10])
-    assert list(plain["error_y"]["array"]) == [0]  # a single seed has no interval
+    assert not plain.get("error_y")  # a single seed has no interval, and not even the caps of one
+    assert (list(bars["x"]), list(bars["y"])) == (list(resnet["x"]), list(resnet["y"]))
     assert (list(resnet["x"]), list(resnet["y"])) == ([20, 56], pytest.approx([9, 7]))
     # Student's quantiles 12.7062 and 4.3027 over roots of 2 and 3, times standard deviations 1.4142 and 1
-    assert list(resnet["error_y"]["array"]) == pytest.approx([12.7062, 2.4841], rel=1e-4)
+    assert list(bars["error_y"]["array"]) == pytest.approx([12.7062, 2.4841], rel=1e-4)
+    assert list(bars["error_y"]["arrayminus"]) == pytest.approx([12.7062, 2.4841], rel=1e-4)
     assert (list(of_paper["x"]), list(of_paper["y"])) == ([20], pytest.approx([8.75]))
     assert [trace["name"] for trace in (plain, resnet, of_paper)] == [
         "plain, 1 or more seeds",
@@ -46,10 +50,17 @@ def test_errors_stand_over_their_depths_with_half_widths(points, traces_of):
     assert (of_paper["line"]["dash"], of_paper["meta"]) == ("dash", "paper")
 
 
+def test_interval_that_is_not_symmetric_is_not_mirrored(points, traces_of):
+    lopsided = replace(points[2], test_error=replace(points[2].test_error, low=0.06, high=0.10))
+    bars = traces_of(depth_figure([lopsided]))[0]["error_y"]
+    assert (list(bars["array"]), list(bars["arrayminus"])) == (pytest.approx([3]), pytest.approx([1]))
+    assert bars["symmetric"] is False
+
+
 def test_runs_of_the_paper_stand_beside_its_numbers(make_group, traces_of):
     groups = [make_group(0.91, 0.912, model=model, recipe="paper") for model in ("resnet20", "plain20")]
     traces = traces_of(depth_figure(depth_points(groups, Networks([]))))
-    assert {trace["name"]: list(trace["y"]) for trace in traces if trace["name"].startswith("paper")} == {
+    assert {trace["name"]: list(trace["y"]) for trace in traces if trace.get("meta") == "paper"} == {
         "paper, plain": pytest.approx([paper.FIGURE6_FINAL_TEST_ERROR_PERCENT[20]]),
         "paper, resnet": pytest.approx([paper.TABLE6_TEST_ERROR_PERCENT[20]]),
     }

@@ -80,8 +80,8 @@ class TestSameBits:
         turn("threads", "1", "2", identical=True)
         assert answer("same-bits") is None
 
-    def test_pairs_of_runs_are_counted(self, make_run, record, answer):
-        """Of three runs of seed 0, one differs: 1 of 3 pairs; of two of seed 1, all."""
+    def test_repetitions_beyond_the_first_run_of_a_request_are_counted(self, make_run, record, answer):
+        """Of three runs of seed 0, one differs from the first; of two of seed 1, none."""
         runs = [
             make_run(code_sha256="a"),
             make_run(code_sha256="b"),
@@ -92,25 +92,38 @@ class TestSameBits:
         ]
         record(runs)
         found = answer("same-bits")
-        assert "2 of 4 pairs of runs with the same request" in found.summary.text
-        assert "by 3 versions of the code, ended with the same weights" in found.summary.text
         hours = (START - runs[3]["started_at"]).total_seconds() / 3600
-        assert (
-            f"recorded up to {hours:,.1f} hours apart on the same model of device (Some CPU)"
-            in found.summary.text
+        assert found.summary.text == (
+            f"2 requests, each run 2 to 3 times on the same model of device (Some CPU), up to {hours:,.1f} hours apart, by 3 versions of "
+            "the code: 2 of 3 repetitions ended with the weights of the first."
         )
         assert f"runs/{runs[5]['run_id']}" not in found.summary.records
         assert len(found.summary.records) == 5
         assert "different models" not in found.summary.text
 
-    @pytest.mark.parametrize(("weights", "same"), [("w", 1), ("x", 0)])
-    def test_other_devices_are_told_apart(self, make_run, record, answer, weights, same):
+    def test_repetitions_that_are_all_the_same_are_said_to_be(self, make_run, record, answer):
+        record([make_run(seed=seed) for seed in (0, 0, 0, 1, 1, 1)])
+        text = answer("same-bits").summary.text
+        assert text.startswith("2 requests, each run 3 times on the same model of device")
+        assert text.endswith(": all the same weights.")
+
+    @pytest.mark.parametrize(
+        ("weights", "ends"),
+        [("w", "all the same weights"), ("x", "0 of 1 repetition ended with the weights of the first")],
+    )
+    def test_other_devices_are_told_apart(self, make_run, record, answer, weights, ends):
         record([make_run(), make_run(device_name="Another CPU", weights_sha256=weights)])
         text = answer("same-bits").summary.text
-        assert text == (
-            f"On different models of device (Another CPU and Some CPU) {same} of 1 pair of runs with the same request ended "
-            "with the same weights."
+        assert (
+            text
+            == f"1 request, run 2 times on different models of device (Another CPU and Some CPU): {ends}."
         )
+
+    def test_repetitions_on_a_device_count_once_beside_other_devices(self, make_run, record, answer):
+        record([make_run(), make_run(), *(make_run(device_name="Another") for _ in range(3))])
+        here, there = answer("same-bits").summary.text.split("1 request, ")[1:]
+        assert here.startswith("run 2 to 3 times on the same model of device (Another and Some CPU)")
+        assert there.startswith("run 2 times on different models of device")
 
     @pytest.mark.parametrize(
         "changes",
@@ -143,9 +156,9 @@ class TestSameBits:
         record(runs, right=right)
         found = answer("same-bits")
         [text] = texts(found)[1:]
-        assert "on different models of device, 2 of 3 have the same test accuracy" in text
+        assert "on different models of device, 2 of 3 have the same test accuracy as the first" in text
         assert "the largest difference is 15.00 percentage points" in text
-        assert "Of 3 pairs with predictions at hand, 2 give every image the same class." in text
+        assert "Of 3 with predictions at hand, 2 give every image the same class as the first." in text
         assert f"predictions/{runs[0]['run_id']}" in found.details[0].records
 
     def test_accuracies_that_are_unknown_are_left_out(self, make_run, record, answer):
@@ -251,17 +264,29 @@ def test_published_pairs(frame_of, said):
     runs = frame_of("runs")
     runs = runs[(runs.status == "completed") & runs.weights_sha256.notna()]
     runs = runs[runs.resumed_from.map(np.size).eq(0) | runs.resumed_from.isna()]
-    pairs = runs.merge(runs, on=["spec_sha256", "threads"], suffixes=("", "_2"))
-    pairs = pairs[pairs.run_id < pairs.run_id_2]
-    same = pairs.weights_sha256 == pairs.weights_sha256_2
-    here = pairs.device_name == pairs.device_name_2
-    text = said("same-bits")[0]
-    assert f"{(same & here).sum()} of {here.sum()} pairs of runs with the same request, recorded" in text
-    assert f"{(same & ~here).sum()} of {(~here).sum()} pairs of runs with the same request ended" in text
-    alike = np.isclose(pairs.test_accuracy, pairs.test_accuracy_2, rtol=0, atol=1e-9)
-    for where, chosen in (("on the same model", here), ("on different models", ~here)):
+    request = ["spec_sha256", "threads"]
+    firsts = runs.sort_values(["started_at", "run_id"]).drop_duplicates([*request, "device_name"])
+    for where, alike, which in (
+        ("on the same model of device", [*request, "device_name"], runs),
+        ("on different models of device", request, firsts),
+    ):
+        several = which[which.duplicated(alike, keep=False)]
+        counts = several.groupby(alike).size()
+        distinct = several.groupby(alike).weights_sha256.nunique()
+        often = " to ".join(dict.fromkeys([str(counts.min()), str(counts.max())]))
+        text = said("same-bits")[0]
+        number = len(several.drop_duplicates(request))
+        assert f"{number} requests, each run {often} times {where}" in text
+        assert (text.split(where)[1].split(": ")[1].startswith("all the same weights")) == (
+            distinct == 1
+        ).all()
+        first = several.sort_values(["started_at", "run_id"]).groupby(alike).test_accuracy.transform("first")
+        equal = np.isclose(
+            first, several.sort_values(["started_at", "run_id"]).test_accuracy, rtol=0, atol=1e-9
+        )
         [detail] = [its for its in said("same-bits")[1:] if where in its]
-        assert f"{(alike & chosen).sum()} of {chosen.sum()} have the same test accuracy" in detail
+        number = len(several) - len(counts)
+        assert f"{equal.sum() - len(counts)} of {number} have the same test accuracy as the first" in detail
 
 
 def test_published_knobs(frame_of, said):

@@ -25,12 +25,18 @@ def test_gain_of_shortcuts_is_paired_by_seed_beside_the_papers(record, make_seed
     found = answer("depth")
     # 1 and 3 points: t is 2 with one degree of freedom, 1 - 2 / pi atan(2) is p; the paper's errors are 9.68 % and 8.75 %
     assert found.summary.text == (
-        "At 20 layers, resnet20 minus plain20, paired by seed: +2.00 percentage points (2 seeds, 95 % interval -10.71 .. +14.71) of "
+        "At 20 layers, after 4 epochs, resnet20 minus plain20, paired by seed: +2.00 percentage points (2 seeds, 95 % interval -10.71 .. +14.71) of "
         "test accuracy (81.00 and 79.00 %), not told from noise (p 0.295). Setting: short, 1,563 iterations, fp32, on Some CPU. "
-        "The paper's own, trained to the end, differ by +0.93 percentage points."
+        "The paper's own, trained to the end, differ by about 0.9 points (single runs; the plain network's read from Figure 6)."
     )
     assert set(found.summary.records) == names(runs)
     assert found.details == []
+
+
+def test_runs_to_the_end_are_not_counted_in_epochs(record, make_seeds, answer):
+    record(make_seeds(0.91, recipe="paper"))
+    record(make_seeds(0.90, recipe="paper", model="plain20"))
+    assert answer("depth").summary.text.startswith("At 20 layers, resnet20 minus plain20")
 
 
 def test_only_seeds_that_both_have_count(record, make_seeds, make_run, answer):
@@ -70,7 +76,9 @@ def test_for_each_depth_the_most_seeds_lead_and_all_are_adjusted(record, make_se
     assert "(3 seeds" in first
     assert "782 iterations" in first
     assert "+30.00 percentage points (1 seed" in second
-    assert "+6.26 percentage points" in second  # 13.23 minus 6.97
+    assert "differ by about 6.3 points (single runs" in second  # 13.23 minus 6.97
+    assert found.summary.text.startswith("At 20 layers, after 2 epochs, ")
+    assert second.startswith(", after 1 epoch, resnet56")
     [detail] = found.details
     assert "1,563 iterations" in detail.text
     p_values = [

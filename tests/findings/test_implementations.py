@@ -1,13 +1,12 @@
 """Findings on implementations: of small stores by hand, of the published one by pandas."""
 
-import math
 import re
 import statistics
 
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestIndPower
+from statsmodels.stats.power import TTestPower
 
 from harness.findings import QUESTIONS
 
@@ -108,17 +107,20 @@ def test_own_weights_are_compared_by_seed_and_adjusted(record, make_seeds, ident
         identify(model, "equal", "resnet20-b" if model.startswith("pytorchcv") else "resnet20")
     found = answer("implementations")
     ours = accuracies.pop("resnet20")
-    p_values = [stats.ttest_rel(values, ours).pvalue for values in accuracies.values()]
-    adjusted = multipletests(p_values, method="holm")[1]
-    told = [model for model, p in zip(accuracies, adjusted, strict=True) if p < 0.05]
-    assert told == ["timm-resnet20", "pytorchcv-resnet20"]  # else it shows nothing
-    named = re.search(r"2 of 3 comparisons with resnet20 are told from noise \((.*?)\)", found.summary.text)
-    assert set(named[1].split(" and ")) == set(told)
-    for (model, values), p in zip(accuracies.items(), adjusted, strict=True):
+    p_values = {model: stats.ttest_rel(values, ours).pvalue for model, values in accuracies.items()}
+    of_another_function = p_values.pop("pytorchcv-resnet20")  # which is a family of its own
+    adjusted = multipletests(list(p_values.values()), method="holm")[1]
+    told = [model for model, p in zip(p_values, adjusted, strict=True) if p < 0.05]
+    assert told == ["timm-resnet20"]  # else it shows nothing
+    assert "1 of 2 comparisons with resnet20 is told from noise (timm-resnet20);" in found.summary.text
+    assert "pytorchcv" not in found.summary.text
+    assert [row[0] for row in found.tables[1].rows] == ["pytorchcv-resnet20"]
+    for (model, values), p in zip(accuracies.items(), [*adjusted, of_another_function], strict=True):
         [text] = [its.text for its in found.details if its.text.startswith(f"{model}: ")]
         mean, n, low, high = paired(values, ours)
         assert gain_of(text) == near(mean, n, low, high)
-        assert f"{'' if p < 0.05 else 'not '}told from noise (p {p:.3f}, adjusted by Holm for 3" in text
+        family = "" if model == "pytorchcv-resnet20" else ", adjusted by Holm for 2 comparisons"
+        assert f"{'' if p < 0.05 else 'not '}told from noise (p {p:.3f}{family})" in text
         assert f"test accuracy {100 * statistics.fmean(values):.2f} % (3 seeds" in text
         assert f"sd {100 * statistics.stdev(values):.2f})" in text
         assert ("another function" in text) == (model == "pytorchcv-resnet20")
@@ -129,12 +131,81 @@ def test_own_weights_are_compared_by_seed_and_adjusted(record, make_seeds, ident
 def test_smallest_difference_that_shows_is_that_of_a_test_with_80_percent_power(
     record, make_seeds, identify, answer
 ):
-    record(make_seeds(0.80, 0.81, 0.82, recipe=OWN))
-    record(make_seeds(0.80, 0.83, 0.82, recipe=OWN, model="timm-resnet20"))
+    ours = 0.80, 0.81, 0.82, 0.81, 0.80, 0.83
+    others = {
+        "timm-resnet20": (0.80, 0.83, 0.82, 0.81, 0.82, 0.83),
+        "akamaster-resnet20": (0.81, 0.83, 0.80, 0.83, 0.8, 0.8),
+    }
+    record(make_seeds(*ours, recipe=OWN))
+    expected = []
+    for among, (model, values) in enumerate(others.items(), 1):
+        record(make_seeds(*values, recipe=OWN, model=model))
+        identify(model)
+        spreads = [
+            statistics.stdev(a - b for a, b in zip(its, ours, strict=True))
+            for its in list(others.values())[:among]
+        ]
+        smallest = TTestPower().solve_power(nobs=6, alpha=0.05 / among, power=0.8)
+        expected = sorted(f"{100 * spread * smallest:.2f}" for spread in spreads)
+        level = "5 % / 2 (Holm's first step)" if among > 1 else "5 %"
+        assert (
+            f"The smallest difference that so many pairs show with 80 % power, by the paired test at {level}, is {' to '.join(expected)} "
+            "points, by how far their differences spread."
+        ) in answer("implementations").summary.text
+
+
+def test_implementations_with_the_same_bits_are_one_comparison(record, make_seeds, identify, answer):
+    record(make_seeds(0.800, 0.810, 0.815, recipe=OWN))
+    runs = []
+    for model, weights in (
+        ("timm-resnet20", "x"),
+        ("torchvision-resnet20", "x"),
+        ("akamaster-resnet20", "y"),
+    ):
+        identify(model)
+        accuracies = (0.803, 0.815, 0.8175) if weights == "x" else (0.79, 0.811, 0.8325)
+        runs += record(make_seeds(*accuracies, recipe=OWN, model=model, weights_sha256=weights))
+    found = answer("implementations")
+    assert "none of 2 comparisons with resnet20 is told from noise" in found.summary.text
+    [text] = [
+        text
+        for text in texts(found)
+        if text.startswith("timm-resnet20 and torchvision-resnet20 (the same bits): ")
+    ]
+    p = 2 * stats.ttest_rel((0.803, 0.815, 0.8175), (0.800, 0.810, 0.815)).pvalue
+    assert f"(p {p:.3f}, adjusted by Holm for 2 comparisons)" in text
+    assert names(runs) <= of_runs(found.summary)
+    shown = {row[0] for row in found.tables[0].rows}
+    assert shown == {"timm-resnet20 and torchvision-resnet20 (the same bits)", "akamaster-resnet20"}
+
+
+def test_sentences_and_table_are_of_one_family(record, make_seeds, identify, answer):
+    ours, other, rounded = (0.900, 0.909, 0.921), (0.903, 0.911, 0.925), (0.91, 0.912, 0.921)
     identify("timm-resnet20")
-    spread = math.sqrt((0.01**2 + statistics.variance([0.80, 0.83, 0.82])) / 2)
-    expected = 100 * spread * TTestIndPower().solve_power(nobs1=3, alpha=0.05, power=0.8)
-    assert f"is {expected:.2f} points, by how far the two spread" in answer("implementations").summary.text
+    identify("akamaster-resnet20", "equal")
+    record(make_seeds(*ours, recipe=OWN))
+    record(make_seeds(*other, recipe=OWN, model="timm-resnet20"))
+    record(with_weights(make_seeds(*ours), "a", "b", "c"))
+    record(with_weights(make_seeds(*rounded, model="akamaster-resnet20"), "d", "e", "f"))
+    found = answer("implementations")
+    p_values = [stats.ttest_rel(its, ours).pvalue for its in (other, rounded)]
+    expected = multipletests(p_values, method="holm")[1]
+    [of_own] = [text for text in texts(found) if text.startswith("timm-resnet20: ")]
+    [of_rounded] = [text for text in texts(found) if "order of its arithmetic" in text]
+    for text, p in zip((of_own, of_rounded), expected, strict=True):
+        assert f"(p {p:.3f}, adjusted by Holm for 2 comparisons)" in text
+    assert {row[0]: row[5] for row in found.tables[0].rows} == {
+        "timm-resnet20": f"{expected[0]:.3f}",
+        "akamaster-resnet20": f"{expected[1]:.3f}",
+    }
+
+
+def test_same_bits_have_neither_interval_nor_p(record, make_seeds, identify, answer):
+    identify("timm-resnet20")
+    record(make_seeds(0.8, 0.81))
+    record(make_seeds(0.8, 0.81, model="timm-resnet20"))
+    [row] = answer("implementations").tables[0].rows
+    assert row[3:6] == ("+0.00", "same bits", "-")
 
 
 def test_largest_difference_is_that_in_either_direction(record, make_seeds, identify, answer):
@@ -209,13 +280,14 @@ def test_published_weights_are_counted_as_anybody_can(published, frame_of, seeds
 def test_published_implementations_are_recomputed(published, seeds_of_published):
     own = seeds_of_published[seeds_of_published.recipe == OWN]
     found = QUESTIONS["implementations"].answer(published)
-    compared = 0
+    compared = set()
     for (model, *setting), its in own.groupby(["model", *SETTING]):
         [statement] = [
             one
             for one in found.details
-            if one.text.startswith(f"{model}: ")
-            and f"{setting[1]:,} iterations, {setting[2]}, on {setting[3]}" in one.text
+            if model in re.split(r", | and | \(", one.text.split(": ")[0])
+            if "test accuracy" in one.text
+            if f"{setting[1]:,} iterations, {setting[2]}, on {setting[3]}" in one.text
         ]
         assert f"test accuracy {100 * its.test_accuracy.mean():.2f} % ({len(its)} seed" in statement.text
         if model == "resnet20":
@@ -224,12 +296,13 @@ def test_published_implementations_are_recomputed(published, seeds_of_published)
         both = its.merge(ours, on="seed")
         expected = paired(both.test_accuracy_x, both.test_accuracy_y)
         assert gain_of(statement.text) == near(*expected)
-        assert of_runs(statement) == {
+        assert of_runs(statement) >= {
             f"runs/{name}" for name in {*its.run_id, *both.run_id_x, *both.run_id_y}
         }
-        compared += 1
+        if "another function" not in statement.text:
+            compared.add((*setting, *sorted(zip(its.seed, its.weights_sha256, strict=True))))
     assert compared
-    assert f"of {compared} comparison" in found.summary.text
+    assert f"of {len(compared)} comparison" in found.summary.text
 
 
 @pytest.mark.parametrize("hostile", ["<b>|`x`\n[a](b)", "\u202e\x00\x1b[31m", "resnet20,{}%s"])

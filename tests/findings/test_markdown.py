@@ -114,7 +114,7 @@ def test_page_is_written_in_order():
 def test_summary_is_written_with_its_commands():
     text = in_brief([finding(details=[Statement("Not this.", ())], caveat="Nor that.")], None)
     assert text == (
-        "**Is it so?** It is.\n\nBy `harness run`, `harness verify RUN`. Worked out by `harness findings so`.\n"
+        "**Is it so?** It is.\n\nNor that.\n\nBy `harness run`, `harness verify RUN`. Worked out by `harness findings so`.\n"
     )
 
 
@@ -308,8 +308,9 @@ def test_sentences_of_others_are_no_markup(hostile):
     assert page.of("li")[1].split("\n")[0] == f"x {shown}"
     assert page.text.count(shown) == 3
     brief = Page(in_brief([its], None))
-    assert brief.tags == Page(in_brief([finding()], None)).tags
+    assert brief.tags == Page(in_brief([finding(caveat="x")], None)).tags
     assert f"Is it so? {shown}\n" in brief.text
+    assert f"x {shown}\n" in brief.text
 
 
 @pytest.mark.parametrize("hostile", ["# a", "- a", "+ a", "1. a", "2) a"])

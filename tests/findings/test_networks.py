@@ -52,7 +52,10 @@ def test_networks_are_counted_by_kind_and_source(answer, add_card):
     text = found.summary.text
     assert "4 of 7 networks from 2 other implementations" in text
     assert "2 its ResNet with shortcuts without weights (option A), 1 its ResNet with projection" in text
-    assert "and 1 its plain network." in text
+    assert (
+        "and 1 its plain network. 3 of them are as the authors ship them; 1 was composed here of classes of timm."
+        in text
+    )
     assert "t-resnet56 has the depth of one and computes another function." in text
     assert "2 networks have a depth that the paper's do not have: 14 and 18 layers." in text
     assert (
@@ -199,6 +202,11 @@ def test_published_details_are_those_of_the_cards(published_answer, cards):
     others = cards[cards.counterpart.notna()]
     same = others[others.equivalence.isin(SAME)]
     found = published_answer("same-network")
+    adapted = (same.adapted != "").sum()
+    assert (
+        f"{len(same) - adapted} of them are as the authors ship them; {adapted} were composed here"
+        in found.summary.text
+    )
     counts = same.equivalence.value_counts()
     compared = only(found, "random weights").text
     assert f"{counts['identical']} agree bit for bit; {counts['equal']} differ by the order" in compared

@@ -29,7 +29,7 @@ def test_verdict_stands_with_claim_mean_interval_seeds_and_setting(record, make_
     runs = record(make_seeds(*NEAR, recipe="paper"))
     found = answer("verdicts")
     assert found.summary.text == (
-        f"1 of {len(CLAIMS)} published numbers are measured under their own protocol, by 1 group of runs: 1 reproduced, at a margin "
+        f"1 of {len(CLAIMS)} published numbers are measured under their own protocol: 1 reproduced, at a margin "
         "of 0.5 percentage points."
     )
     [detail] = found.details
@@ -50,18 +50,50 @@ def test_other_runs_give_another_verdict(record, make_seeds, answer):
     record(make_seeds(0.91, 0.93, recipe="paper", model="plain20"))
     found = answer("verdicts")
     assert "2 of" in found.summary.text
-    assert "by 2 groups of runs: 1 worse and 1 inconclusive" in found.summary.text
+    assert "under their own protocol: 1 worse and 1 inconclusive, at a margin" in found.summary.text
     assert "9.95 %" in found.details[0].text
     assert "+1.20 percentage points of error: worse." in found.details[0].text
     assert "further seeds would settle it" in found.details[1].text
 
 
-def test_counts_of_verdicts_are_of_measurements_not_of_claims(record, make_seeds, answer):
+def test_counts_of_verdicts_are_of_claims(record, make_seeds, answer):
     record(make_seeds(*NEAR, recipe="paper"))
-    record(make_seeds(*NEAR, recipe="paper", precision="bf16"))
+    record(make_seeds(*NEAR, recipe="paper", precision="bf16", weights_sha256="x"))
+    found = answer("verdicts")
+    assert found.summary.text.startswith("1 of ")
+    assert "protocol: 1 reproduced, by 2 measurements, at a margin" in found.summary.text
+    record(make_seeds(0.90, 0.9005, 0.901, recipe="paper", device_name="Another"))
     text = answer("verdicts").summary.text
-    assert text.startswith("1 of ")
-    assert "by 2 groups of runs: 2 reproduced" in text
+    assert "1 of " in text
+    assert "1 reproduced, by 2 measurements and 1 worse" in text
+    assert "Measurements of he2015-resnet20 differ in their verdict." in text
+
+
+def test_implementations_with_the_same_bits_are_one_measurement(record, make_seeds, identify, answer):
+    runs = record(make_seeds(*NEAR, recipe="paper"))
+    for model in ("timm-resnet20", "torchvision-resnet20"):
+        identify(model)
+        runs += record(make_seeds(*NEAR, recipe="paper", model=model))
+    found = answer("verdicts")
+    assert (
+        "protocol: 1 reproduced, by 3 implementations with the same bits, at a margin" in found.summary.text
+    )
+    [detail] = found.details
+    assert detail.text.startswith(
+        "resnet20, timm-resnet20 and torchvision-resnet20 (the same bits) have a test error of 8.75 %"
+    )
+    assert of_runs(detail) == names(runs)
+    [alone] = answer("paper").statements
+    assert alone.text == detail.text
+    other = record(make_seeds(0.9121, 0.9126, 0.9131, recipe="paper", model="akamaster-resnet20"))
+    identify("akamaster-resnet20", "equal")
+    record(make_seeds(*NEAR, recipe="paper", model="plain20"))
+    found = answer("verdicts")
+    assert (
+        "1 reproduced, by 2 measurements, by 3 implementations with the same bits and 1 better"
+        in found.summary.text
+    )
+    assert names(other) <= of_runs(found.summary)
 
 
 def test_single_run_is_named_as_one_run_without_a_verdict(record, make_run, answer):
@@ -79,13 +111,13 @@ def test_diverged_seed_is_said_and_named(record, make_seeds, make_run, answer):
     runs = record(make_seeds(*NEAR, recipe="paper"))
     lost = record([make_run(recipe="paper", seed=7, status="diverged", test_accuracy=None)])
     record([make_run(recipe="short", seed=8, status="diverged", test_accuracy=None)])
-    record(
-        [make_run(recipe="paper", seed=0, status="diverged", test_accuracy=None)]
-    )  # that seed has a result
+    again = record([make_run(recipe="paper", seed=0, status="diverged", test_accuracy=None)])
     for found in (answer("verdicts"), answer("paper")):
         [statement] = [its for its in found.statements if "diverged" in its.text]
-        assert statement.text.endswith("1 more seed diverged, and is left out.")
-        assert set(statement.records) == names([*runs, *lost])
+        assert statement.text.endswith(
+            "1 more seed diverged, and is left out. 1 seed diverged in one run and completed in another, which counts."
+        )
+        assert set(statement.records) == names([*runs, *lost, *again])
 
 
 def test_network_of_others_counts_by_its_card_which_is_named(record, make_seeds, identify, answer):

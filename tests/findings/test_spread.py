@@ -42,9 +42,8 @@ def test_best_epoch_is_counted_where_it_is_not_the_last(record, make_run, answer
     found = answer("best-epoch")
     # 0.5 +- 12.706 * 0.7071 / sqrt(2)
     assert found.summary.text == (
-        "In 1 of 2 runs an earlier epoch was better on the test set than the last; quoting the best adds +0.50 percentage points of "
-        "test accuracy on average (95 % interval over runs -5.85 .. +6.85, at most +1.00). The runs are of 1 group of one model and "
-        "setting each."
+        "In 1 of 2 runs with 2 evaluations an earlier epoch was better on the test set than the last; quoting the best adds +0.50 "
+        "percentage points of test accuracy on average (95 % interval over runs -5.85 .. +6.85, at most +1.00)."
     )
     assert set(found.summary.records) == names(runs)
     assert len(found.chart.figure.data) == 1
@@ -60,8 +59,7 @@ def test_best_epochs_are_summed_up_by_schedule(record, make_seeds, answer):
     gains = [3, 2, 1, 0]
     assert found.summary.text.startswith("In 4 of 5 runs ")
     assert "adds +1.60 percentage points" in found.summary.text
-    assert "of 3 groups of one model and setting each" in found.summary.text
-    [of_linear] = [its for its in found.details if "falls linearly to 0: In 3 of 4 runs" in its.text]
+    [of_linear] = [its for its in found.details if "falls linearly to 0: In 3 of 4 runs with 2" in its.text]
     [of_steps] = [its for its in found.details if "falls in steps: In 1 of 1 run " in its.text]
     low, high = stats.t.interval(0.95, 3, 1.5, stats.sem(gains))
     assert (
@@ -76,30 +74,69 @@ def test_best_epochs_are_summed_up_by_schedule(record, make_seeds, answer):
 def test_last_epochs_that_are_the_best_add_nothing(record, make_seeds, answer):
     record(make_seeds(0.8, 0.81))
     found = answer("best-epoch")
-    assert found.summary.text.startswith(
-        "In none of 2 runs was an earlier epoch better on the test set than the last; quoting the best adds nothing."
+    # none of two: with 95 % confidence, less than 1 - sqrt(0.05) of all, by the binomial
+    bound = 100 * stats.binomtest(0, 2).proportion_ci(0.90).high
+    assert found.summary.text == (
+        "In none of 2 runs with 2 evaluations was an earlier epoch better on the test set than the last: quoting the best added nothing, "
+        f"and the share of such runs in which it would is at most {bound:.1f} % (one-sided 95 % bound)."
     )
     assert found.chart is None
 
 
-def test_runs_that_repeat_the_bits_of_another_are_counted_as_such(record, make_seeds, answer):
-    record(make_seeds(0.8, 0.81, weights_sha256="a"))
-    record(make_seeds(0.8, device_name="Other CPU", weights_sha256=None))
-    assert answer("best-epoch").summary.text.endswith("; 1 of them repeats the weights of another.")
+def test_runs_that_repeat_the_bits_of_another_are_left_out(record, make_seeds, answer):
+    _, second = record(make_seeds(0.8, 0.81, weights_sha256="a"))
+    [unknown] = record(make_seeds(0.8, device_name="Other CPU", weights_sha256=None))
     record(make_seeds(0.8, model="plain20", weights_sha256="a"))
-    assert answer("best-epoch").summary.text.endswith("; 2 of them repeat the weights of another.")
+    found = answer("best-epoch")
+    assert found.summary.text.startswith("In none of 3 runs ")
+    assert found.summary.text.endswith(
+        " Left out: 1 run with the weights of another, which is no further evidence."
+    )
+    assert len(found.summary.records) == 3
+    assert names([second, unknown]) <= set(found.summary.records)
+    record(
+        make_seeds(0.81, model="plain56", weights_sha256="a")
+        + make_seeds(0.8, model="plain32", weights_sha256="a")
+    )
+    assert "Left out: 3 runs with the weights of another, which are" in answer("best-epoch").summary.text
 
 
-def test_published_best_epochs_are_recomputed(published, seeds_of_published):
-    runs = seeds_of_published
-    added = (runs.test_accuracy_best - runs.test_accuracy).dropna()
+def test_runs_of_a_single_evaluation_are_left_out(record, make_seeds, make_run, answer):
+    record(make_seeds(0.8, 0.81, weights_sha256=None), errors=(0.2,))
+    assert answer("best-epoch") is None
+    runs = record([make_run(model="plain20", weights_sha256=None)], errors=(0.3, 0.2))
+    runs += record([make_run(model="plain32", weights_sha256=None)], errors=(0.5, 0.3, 0.2))
+    found = answer("best-epoch")
+    assert found.summary.text.startswith("In none of 2 runs with 2 to 3 evaluations ")
+    assert found.summary.text.endswith(
+        " Left out: 2 runs of a single evaluation, before which no epoch could have been better."
+    )
+    assert set(found.summary.records) == names(runs)
+
+
+def test_published_best_epochs_are_recomputed(published, frame_of, seeds_of_published):
+    times = frame_of("epochs").groupby("run_id").size()
+    every = seeds_of_published[seeds_of_published.test_accuracy_best.notna()]
+    often = every[every.run_id.map(times) > 1]
+    runs = often.drop_duplicates("weights_sha256")
+    added = runs.test_accuracy_best - runs.test_accuracy
     found = QUESTIONS["best-epoch"].answer(published)
     earlier = int((added > 0).sum())
-    assert found.summary.text.startswith(f"In {earlier or 'none'} of {len(added)} runs ")
-    assert set(found.summary.records) == {f"runs/{name}" for name in runs.run_id}
-    assert f"of {runs.groupby(PLACE).ngroups} groups" in found.summary.text
-    repeated = len(runs) - runs.weights_sha256.nunique()
-    assert f"; {repeated} of them repeat" in found.summary.text
+    text = found.summary.text
+    evaluations = runs.run_id.map(times)
+    assert text.startswith(
+        f"In {earlier or 'none'} of {len(added)} runs with {evaluations.min()} to {evaluations.max()} evaluations "
+    )
+    shown = (
+        frame_of("runs")
+        .set_index("run_id")
+        .weights_sha256[[name.removeprefix("runs/") for name in found.summary.records]]
+    )
+    assert sorted(shown) == sorted(runs.weights_sha256)
+    assert f"{len(often) - len(runs)} runs with the weights of another" in text
+    assert f"{len(every) - len(often)} runs of a single evaluation" in text
+    if not earlier:
+        assert f"at most {100 * (1 - 0.05 ** (1 / len(runs))):.1f} %" in text
     if earlier:
         assert stated(r"adds (\S+) percentage points", found.summary.text) == near(100 * added.mean())
 
@@ -118,12 +155,34 @@ def test_bfloat16_is_paired_with_float32_by_seed(record, make_seeds, answer):
     assert found.summary.text == (
         "resnet20, bf16 minus fp32, paired by seed: +1.50 percentage points (2 seeds, 95 % interval -4.85 .. +7.85) of test "
         "accuracy, not told from noise (p 0.205). The standard deviation of the differences is 0.71. Setting: short, 1,563 "
-        "iterations, bf16, on Some CPU."
+        "iterations, on Some CPU."
     )
     assert set(found.summary.records) == names(runs)
     [row] = found.tables[0].rows
     assert row[:6] == ("resnet20", "2", "+1.50", "0.71", "-4.85 .. +7.85", "0.205")
     assert len(row) == len(found.tables[0].columns)
+
+
+def test_another_precision_that_is_told_from_noise_is_in_the_summary(record, make_seeds, answer):
+    lists = {
+        ("Some CPU", "fp32"): (0.80, 0.81, 0.82),
+        ("Some CPU", "bf16"): (0.81, 0.80, 0.83),
+        ("told", "fp32"): (0.80, 0.81),
+        ("told", "bf16"): (0.8200, 0.8301),
+        ("not told", "fp32"): (0.80, 0.81),
+        ("not told", "bf16"): (0.82, 0.81),
+    }
+    runs = {key: record(make_seeds(*its, device_name=key[0], precision=key[1])) for key, its in lists.items()}
+    found = answer("precision")
+    first, second, *others = found.summary.text.split("resnet20, bf16 minus fp32, ")[1:]
+    assert "(3 seeds" in first
+    assert "; told from noise" in second or ", told from noise" in second
+    assert "on told." in second
+    assert others == []
+    [detail] = found.details
+    assert "on not told." in detail.text
+    shown = [run for (device, _), its in runs.items() if device != "not told" for run in its]
+    assert set(found.summary.records) == names(shown)
 
 
 def test_seeds_without_a_counterpart_are_left_out(record, make_seeds, make_run, answer):
@@ -173,19 +232,20 @@ def test_published_precisions_are_recomputed(published, seeds_of_published):
     place = [name for name in PLACE if name != "precision"]
     both = halves[0].merge(halves[1], on=[*place, "seed"])
     settings = both.groupby(place)
-    assert len(settings) == len(found.statements) > 0
+    assert found.summary.text.count("bf16 minus fp32") + len(found.details) == len(settings) > 0
     for (model, recipe, iterations, device), its in settings:
-        [statement] = [
-            one
+        end = f"{recipe}, {iterations:,} iterations, on {device}."
+        [(statement, text)] = [
+            (one, f"{model}, bf16 minus {part}")
             for one in found.statements
-            if one.text.startswith(f"{model}, bf16 minus")
-            and one.text.endswith(f"{recipe}, {iterations:,} iterations, bf16, on {device}.")
+            for part in one.text.split(f"{model}, bf16 minus ")[1:]
+            if part.strip().endswith(end)
         ]
         differences = 100 * (its.test_accuracy_x - its.test_accuracy_y)
         interval = stats.t.interval(0.95, len(its) - 1, differences.mean(), stats.sem(differences))
-        assert gain_of(statement.text) == near(differences.mean(), len(its), *interval)
-        assert stated(r"differences is (\d\.\d+)", statement.text) == near(differences.std())
-        assert set(statement.records) == {f"runs/{name}" for name in [*its.run_id_x, *its.run_id_y]}
+        assert gain_of(text) == near(differences.mean(), len(its), *interval)
+        assert stated(r"differences is (\d\.\d+)", text) == near(differences.std())
+        assert set(statement.records) >= {f"runs/{name}" for name in [*its.run_id_x, *its.run_id_y]}
         assert "images per second" not in statement.text
 
 
@@ -296,11 +356,18 @@ def test_published_spread_is_recomputed(published, frame_of, seeds_of_published)
     most = max(len(its) for its in groups.values())
     assert f"({most} seeds" in found.summary.text
     for statement in found.statements:
-        [its] = [
+        models, setting = re.match(
+            r"(.*?)(?: \(the same bits\))? \((.*?, on .*?)\): ", statement.text
+        ).groups()
+        same = [
             its
             for key, its in groups.items()
-            if statement.text.startswith("{} ({}, {:,} iterations, {}, on {}):".format(*key))
+            if key[0] in re.split(", | and ", models)
+            and setting == "{}, {:,} iterations, {}, on {}".format(*key[1:])
         ]
+        assert len(same) == len(re.split(", | and ", models))
+        assert len({tuple(its.sort_values("seed").weights_sha256) for its in same}) == 1
+        its = same[0]
         n, sd = len(its), 100 * its.test_accuracy.std()
         interval = [sd * ((n - 1) / stats.chi2.ppf(end, n - 1)) ** 0.5 for end in (0.975, 0.025)]
         assert stated(
@@ -312,9 +379,10 @@ def test_published_spread_is_recomputed(published, frame_of, seeds_of_published)
         ]
         shown = re.search(r"answer ([\d,]+) of 10,000 images", statement.text)[1]
         assert float(shown.replace(",", "")) == pytest.approx(statistics.fmean(pairs), abs=0.5)
-        assert set(statement.records) == {
-            f"{kind}/{run}" for kind in ("runs", "predictions") for run in its.run_id
+        assert {name for name in statement.records if name.startswith("runs/")} == {
+            f"runs/{run}" for each in same for run in each.run_id
         }
+        assert len(statement.records) == len(its) * (1 + len(same))
 
 
 # -- hostile -------------------------------------------------------------------------------------------------

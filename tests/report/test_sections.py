@@ -1,10 +1,13 @@
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
 
 from harness import paper
+from harness.analysis.noise import detectable_difference
 from harness.charts.verdicts import VERDICT_COLORS
+from harness.records import Store
 from harness.report.document import Badge
 
 NEAR = (0.912, 0.9125, 0.913)
@@ -51,6 +54,21 @@ def test_every_section_is_there_where_there_is_something_to_show(full_store, sec
 def test_single_run_has_only_what_a_single_run_shows(record, make_run, sections_of):
     record([make_run(test_accuracy=0.9, test_accuracy_best=0.91)])
     assert list(sections_of()) == ["verdicts", "curves", "optimism", "commands", "environments"]
+
+
+def test_runs_that_the_project_ships_are_told_from_one_s_own(store, record, make_run, fill, report_of):
+    _, own = record([make_run(seed=0), make_run(seed=1)])
+    assert report_of().headlines[-1].startswith("2 runs of 1 models stand behind this page; ")
+    published = Store(store.root / "published")
+    for run in (make_run(model="plain20"), own):  # the second is here, too
+        published.write_run(fill("runs", run))
+    assert (
+        report_of()
+        .headlines[-1]
+        .startswith(
+            "3 runs of 2 models stand behind this page, 2 of them recorded here and 1 published by the project; "
+        )
+    )
 
 
 def test_runs_without_a_result_stand_only_among_the_machines(record, make_run, sections_of):
@@ -296,6 +314,11 @@ def test_optimism_is_told_where_there_is_some(record, make_seeds, sections_of, c
     assert len(section.charts) == 1
 
 
+def test_runs_of_a_single_evaluation_have_no_best_epoch(record, make_seeds, sections_of):
+    record(make_seeds(0.90, 0.91, test_accuracy_best=0.92), errors=(0.5,))
+    assert "optimism" not in sections_of()
+
+
 def test_optimism_that_is_none_has_neither_chart_nor_empty_table(record, make_seeds, sections_of):
     record(make_seeds(0.90, 0.91))
     section = sections_of().get("optimism")
@@ -310,7 +333,67 @@ def test_noise_is_split_by_images(record, make_seeds, sections_of, cells_of):
     assert (row["seeds"], row["sd"], row["sd of sampling"], row["sd of networks"]) == (
         *("2", "35.36", "25.00", "25.00"),
     )
-    assert row["share of sampling (95 % interval)"].startswith("50.0 % (")
+    # chi-squared of one degree of freedom: 0.00098 and 5.02; at most all, and of so wide an interval no decimals
+    assert row["share of sampling (95 % interval)"] == "50 % (0 % .. 100 %)"
+
+
+def test_noise_of_many_seeds_is_known_to_a_decimal(record, make_seeds, sections_of, cells_of):
+    right = [[(seed + image) % 7 > 0 for image in range(200)] for seed in range(150)]
+    for number, its in enumerate(right):
+        its[: number % 40] = [True] * (number % 40)
+    record(make_seeds(*(sum(its) / 200 for its in right)), right=right)
+    [row] = cells_of(sections_of()["noise"].tables[0])
+    assert re.fullmatch(r"\d+\.\d % \(\d+\.\d % \.\. \d+\.\d %\)", row["share of sampling (95 % interval)"])
+
+
+def test_seeds_that_differ_less_than_by_sampling_are_not_taken_to_be_as_sure(
+    record, make_seeds, sections_of, cells_of
+):
+    # every image is right for one of the two: they differ by two images of eight, but sampling alone gives more
+    right = [[True] * 5 + [False] * 3, [False] * 5 + [True] * 3]
+    record(make_seeds(0.625, 0.375), right=right)
+    [row] = cells_of(sections_of()["noise"].tables[0])
+    sampling = (2 * 8 * 0.25) ** 0.5 / 8
+    assert float(row["sd"]) == pytest.approx(100 * 0.25 / 2**0.5, abs=0.006)
+    assert float(row["sd of sampling"]) == pytest.approx(100 * sampling, abs=0.006)
+    assert row["sd of networks"] == "-"
+    assert row["detectable"] == f"{100 * detectable_difference(sampling, 2):.2f}"
+
+
+def test_noise_of_the_same_bits_is_one_row(record, make_seeds, sections_of, cells_of):
+    record(make_seeds(0.5, 1.0, model="akamaster-resnet20"))  # without predictions, which the others have
+    right = [[True, True, False, False], [True] * 4]
+    for model in ("timm-resnet20", "torchvision-resnet20"):
+        record(make_seeds(0.5, 1.0, model=model), right=right)
+    record(make_seeds(0.5, 1.0, model="plain20", weights_sha256="x"), right=right)
+    rows = cells_of(sections_of()["noise"].tables[0])
+    assert {row["model"] for row in rows} == {
+        "plain20",
+        "akamaster-resnet20, timm-resnet20 and torchvision-resnet20 (the same bits)",
+    }
+    assert len(rows) == 2
+
+
+def test_implementations_with_the_same_bits_are_one_row_and_one_comparison(
+    store, record, fill, make_seeds, make_card, sections_of, cells_of
+):
+    record(make_seeds(0.90, 0.91))
+    for model, weights, accuracies, counterpart in (
+        ("a", "x", (0.91, 0.93), "resnet20"),
+        ("b", "x", (0.91, 0.93), "resnet20"),
+        ("c", "w", (0.90, 0.91), "resnet20"),
+        ("d", "y", (0.93, 0.96), "resnet20-b"),
+    ):
+        record(make_seeds(*accuracies, model=model, weights_sha256=weights))
+        card = make_card(model, counterpart=counterpart, equivalence="equal")
+        store.write("identities", fill("identities", card))
+    same, other = map(cells_of, sections_of()["implementations"].tables)
+    told = ("model", "minus", "difference", "95 % interval", "p (Holm)")
+    assert [tuple(row[name] for name in told) for row in same] == [
+        ("a and b (the same bits)", "resnet20", "+1.50", "-4.85 .. +7.85", "0.205"),
+        ("c", "resnet20", "+0.00", "same bits", "-"),
+    ]
+    assert [(row["model"], row["minus"], row["difference"]) for row in other] == [("d", "resnet20", "+4.00")]
 
 
 def test_noise_needs_two_seeds_that_differ(record, make_seeds, sections_of):
