@@ -416,7 +416,7 @@ def test_on_the_margin_each_verdict_is_wrong_in_at_most_five_percent(n, edge, ou
 
 
 def test_seeds_that_are_added_as_advised_make_the_test_wrong_more_often():
-    # ADR 0008 states 9 to 11 %, of 2,000 each; the further seeds of one difference take long to find, so here they are fewer
+    # of 2,000 simulations it is 9 to 11 %; the further seeds of one difference take long to find, so here they are fewer
     generator = np.random.default_rng(2015)
     wrong = {"at once": 0, "in the end": 0}
     for _ in range(500):
