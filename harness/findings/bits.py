@@ -305,7 +305,7 @@ def _outcome(row: _Row) -> str:
 def _ratio_in_words(row: _Row) -> str:
     if not _has_interval(row):
         return f"{row['time_ratio']:.3f} (too few rounds for an interval)"
-    doubt = ", not told from noise" if row["time_ratio_low"] <= 1 <= row["time_ratio_high"] else ""
+    doubt = ", not significant" if row["time_ratio_low"] <= 1 <= row["time_ratio_high"] else ""
     return f"{row['time_ratio']:.3f} (95 % interval {row['time_ratio_low']:.3f} to {row['time_ratio_high']:.3f}{doubt})"
 
 

@@ -55,7 +55,7 @@ def gain(found: Estimate) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Tested:
-    """A comparison, and whether it is told from noise."""
+    """A comparison, and whether it is significant."""
 
     paired: PairedDifference
     p: float | None
@@ -85,7 +85,7 @@ class Tested:
             what = "one seed" if self.paired.difference.n == 1 else "two seeds with equal differences"
             return f"{what} cannot tell it from noise"
         by_holm = f", adjusted by Holm for {self.among} comparisons" if self.among > 1 else ""
-        return f"{'' if self.is_told else 'not '}told from noise (p {p_value(self.p)}{by_holm})"
+        return f"{'' if self.is_told else 'not '}significant (p {p_value(self.p)}{by_holm})"
 
 
 def tested(found: Sequence[PairedDifference]) -> list[Tested]:

@@ -179,7 +179,7 @@ def _of_own_weights(own: Sequence[_Same], evidence: Evidence) -> Statement:
     ours = listed(list(dict.fromkeys(its.paired.second.model for its in every)))
     return Statement(
         f"Where each begins with weights that its own code draws, {len(apart) or 'none'} of {len(own)} "
-        f"comparison{'s' * (len(own) > 1)} with {ours} {'are' if len(apart) > 1 else 'is'} told from noise"
+        f"comparison{'s' * (len(own) > 1)} with {ours} {'are' if len(apart) > 1 else 'is'} significant"
         f"{f' ({listed(apart)})' if apart else ''}; the largest difference is that of {_named(most)}, {most[0].gain} of "
         f"test accuracy, paired by seed ({settings}).{_detectable(own)}",
         (

@@ -107,7 +107,7 @@ def _share_of(mode: str, cells: Iterable[_Cell]) -> str | None:
     if any(ratio.comparison.low is None for ratio in ratios):
         counts += ", too few rounds for an interval"
     elif unsure:
-        counts = f"{unsure} of {counts} not told from noise"
+        counts = f"{unsure} of {counts} not significant"
     span = f"{shares[0]:.1f} %" if len(shares) == 1 else f"{shares[0]:.1f} to {shares[-1]:.1f} %"
     kinds = "95 % intervals" if all(ratio.has_interval for ratio in ratios) else "rounds"
     return f"{span} of the time of {_MODES[mode]} ({kinds} within {min(ends):.1f} to {max(ends):.1f} %; {counts})"

@@ -70,7 +70,7 @@ class Ratio:
         if self.comparison.low is None:
             return "too few rounds for an interval"
         low, high = (round(end, digits) for end in self.ends)
-        return "not told from noise" if low <= 1 <= high else ""
+        return "not significant" if low <= 1 <= high else ""
 
     def full(self, digits: int = 3) -> str:
         """``2.683 (95 % interval 2.455 to 2.976, 15 rounds)``, ``2.683 (range 2.455 to 2.976, 5 rounds)``."""

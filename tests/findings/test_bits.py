@@ -191,7 +191,7 @@ class TestWhatDecidesBits:
     def test_price_that_may_be_none_is_said_to_be_so(self, turn, answer):
         turn("deterministic", "on", "off", identical=True, ratio=(1.01, 0.9, 1.1))
         assert (
-            "1.010 (95 % interval 0.900 to 1.100, not told from noise)"
+            "1.010 (95 % interval 0.900 to 1.100, not significant)"
             in answer("what-decides-bits").summary.text
         )
 

@@ -64,7 +64,7 @@ def test_one_comparison_is_not_adjusted(differences):
     assert its.p == pytest.approx(p)
     assert p < 0.05
     assert its.is_told
-    assert its.told == f"told from noise (p {p:.3f})"
+    assert its.told == f"significant (p {p:.3f})"
     assert its.among == 1
 
 
@@ -87,7 +87,7 @@ def test_comparisons_of_a_table_are_adjusted_by_holm(differences):
     assert by_model["resnet32"].p == pytest.approx(raw["resnet32"])
     assert not by_model["resnet32"].is_told
     assert by_model["resnet32"].told == (
-        f"not told from noise (p {raw['resnet32']:.3f}, adjusted by Holm for 2 comparisons)"
+        f"not significant (p {raw['resnet32']:.3f}, adjusted by Holm for 2 comparisons)"
     )
     alone = by_model["resnet44"]
     assert (alone.p, alone.is_told, alone.told) == (None, False, "one seed cannot tell it from noise")

@@ -26,7 +26,7 @@ def test_gain_of_shortcuts_is_paired_by_seed_beside_the_papers(record, make_seed
     # 1 and 3 points: t is 2 with one degree of freedom, 1 - 2 / pi atan(2) is p; the paper's errors are 9.68 % and 8.75 %
     assert found.summary.text == (
         "At 20 layers, after 4 epochs, resnet20 minus plain20, paired by seed: +2.00 percentage points (2 seeds, 95 % interval -10.71 .. +14.71) of "
-        "test accuracy (81.00 and 79.00 %), not told from noise (p 0.295). Setting: short, 1,563 iterations, fp32, on Some CPU. "
+        "test accuracy (81.00 and 79.00 %), not significant (p 0.295). Setting: short, 1,563 iterations, fp32, on Some CPU. "
         "The paper's own, trained to the end, differ by about 0.9 points (single runs; the plain network's read from Figure 6)."
     )
     assert set(found.summary.records) == names(runs)

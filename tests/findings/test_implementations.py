@@ -73,8 +73,7 @@ def test_networks_that_round_otherwise_are_compared_in_accuracy(record, make_see
     # 1 and 2 points: t is 3 with one degree of freedom, and 2 / pi atan(1 / 3) is p
     assert "ends with the weights of ours in 0 of 2 runs" in text
     assert (
-        "+1.50 percentage points (2 seeds, 95 % interval -4.85 .. +7.85), not told from noise (p 0.205)"
-        in text
+        "+1.50 percentage points (2 seeds, 95 % interval -4.85 .. +7.85), not significant (p 0.205)" in text
     )
     assert of_runs(answer("implementations").summary) == names([*ours, *theirs])
 
@@ -112,7 +111,7 @@ def test_own_weights_are_compared_by_seed_and_adjusted(record, make_seeds, ident
     adjusted = multipletests(list(p_values.values()), method="holm")[1]
     told = [model for model, p in zip(p_values, adjusted, strict=True) if p < 0.05]
     assert told == ["timm-resnet20"]  # else it shows nothing
-    assert "1 of 2 comparisons with resnet20 is told from noise (timm-resnet20);" in found.summary.text
+    assert "1 of 2 comparisons with resnet20 is significant (timm-resnet20);" in found.summary.text
     assert "pytorchcv" not in found.summary.text
     assert [row[0] for row in found.tables[1].rows] == ["pytorchcv-resnet20"]
     for (model, values), p in zip(accuracies.items(), [*adjusted, of_another_function], strict=True):
@@ -120,7 +119,7 @@ def test_own_weights_are_compared_by_seed_and_adjusted(record, make_seeds, ident
         mean, n, low, high = paired(values, ours)
         assert gain_of(text) == near(mean, n, low, high)
         family = "" if model == "pytorchcv-resnet20" else ", adjusted by Holm for 2 comparisons"
-        assert f"{'' if p < 0.05 else 'not '}told from noise (p {p:.3f}{family})" in text
+        assert f"{'' if p < 0.05 else 'not '}significant (p {p:.3f}{family})" in text
         assert f"test accuracy {100 * statistics.fmean(values):.2f} % (3 seeds" in text
         assert f"sd {100 * statistics.stdev(values):.2f})" in text
         assert ("another function" in text) == (model == "pytorchcv-resnet20")
@@ -166,7 +165,7 @@ def test_implementations_with_the_same_bits_are_one_comparison(record, make_seed
         accuracies = (0.803, 0.815, 0.8175) if weights == "x" else (0.79, 0.811, 0.8325)
         runs += record(make_seeds(*accuracies, recipe=OWN, model=model, weights_sha256=weights))
     found = answer("implementations")
-    assert "none of 2 comparisons with resnet20 is told from noise" in found.summary.text
+    assert "none of 2 comparisons with resnet20 is significant" in found.summary.text
     [text] = [
         text
         for text in texts(found)
@@ -226,7 +225,7 @@ def test_single_seeds_have_no_interval_and_are_not_told_from_noise(record, make_
     record(make_seeds(0.70, recipe=OWN, model="timm-resnet20"))
     identify("timm-resnet20")
     found = answer("implementations")
-    assert "none of 1 comparison with resnet20 is told from noise" in found.summary.text
+    assert "none of 1 comparison with resnet20 is significant" in found.summary.text
     assert "-10.00 percentage points (1 seed, no interval)" in found.summary.text
     assert "80 % power" not in found.summary.text
     assert any("one seed cannot tell it from noise" in text for text in texts(found))

@@ -89,7 +89,7 @@ class TestShortcuts:
         unsure = self.cells([[0.9], [1.1], [1.0], [0.8], [1.2], [1.0]], [[1.0]] * 6, size=8)
         profile({**sure, **unsure})
         found = answer("shortcuts-cost")
-        assert "1 of 2 cells not told from noise" in found.summary.text
+        assert "1 of 2 cells not significant" in found.summary.text
         assert "Not told from no difference: a training step of 8 images in fp32." in texts(found)
 
     def test_few_rounds_have_a_range(self, profile, answer):
@@ -109,8 +109,8 @@ class TestShortcuts:
         profile(self.cells([[0.9]] * 4 + [[highest]] * 2, [[1.0]] * 6))
         found = answer("shortcuts-cost")
         [row] = found.tables[0].rows
-        assert row[3:] == (f"0.900 (0.900 to {shown})", "not told from noise" * unsure)
-        assert ("1 of 1 cell not told from noise" in found.summary.text) is bool(unsure)
+        assert row[3:] == (f"0.900 (0.900 to {shown})", "not significant" * unsure)
+        assert ("1 of 1 cell not significant" in found.summary.text) is bool(unsure)
 
     def test_session_with_most_rounds_counts(self, profile, answer):
         profile(self.cells([[0.9]] * 9, [[1.0]] * 9), session="long")

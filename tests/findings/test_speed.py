@@ -19,7 +19,7 @@ class TestSpeed:
         text = answer("speed").summary.text
         assert text.startswith(
             "Beside a standard PyTorch loop (4 DataLoader workers), the harness trains ResNet-20 at 2.00 times its images/s in bfloat16 "
-            "with two runs side by side (range 1.00 to 5.00, 5 rounds; not told from noise). "
+            "with two runs side by side (range 1.00 to 5.00, 5 rounds; not significant). "
         )
         assert "float32" not in text  # was not timed
         assert text.endswith("Measured on Some CPU with 2 cores.")
@@ -33,7 +33,7 @@ class TestSpeed:
         time_them({ON_CPU: {TODAY: [base] * number, **ours}})
         found = answer("speed")
         assert (
-            f"at 1.00 times its images/s in float32 with one run ({kind} 1.00 to 1.00, {number} rounds; not told from noise) and "
+            f"at 1.00 times its images/s in float32 with one run ({kind} 1.00 to 1.00, {number} rounds; not significant) and "
             f"{ratio} in bfloat16 with two runs side by side ({kind} {ratio} to {ratio}, {number} rounds). "
             in found.summary.text
         )

@@ -154,7 +154,7 @@ def test_bfloat16_is_paired_with_float32_by_seed(record, make_seeds, answer):
     # 1 and 2 points: t is 3 with one degree of freedom, and 2 / pi atan(1 / 3) is p
     assert found.summary.text == (
         "resnet20, bf16 minus fp32, paired by seed: +1.50 percentage points (2 seeds, 95 % interval -4.85 .. +7.85) of test "
-        "accuracy, not told from noise (p 0.205). The standard deviation of the differences is 0.71. Setting: short, 1,563 "
+        "accuracy, not significant (p 0.205). The standard deviation of the differences is 0.71. Setting: short, 1,563 "
         "iterations, on Some CPU."
     )
     assert set(found.summary.records) == names(runs)
@@ -176,7 +176,7 @@ def test_another_precision_that_is_told_from_noise_is_in_the_summary(record, mak
     found = answer("precision")
     first, second, *others = found.summary.text.split("resnet20, bf16 minus fp32, ")[1:]
     assert "(3 seeds" in first
-    assert "; told from noise" in second or ", told from noise" in second
+    assert "; significant" in second or ", significant" in second
     assert "on told." in second
     assert others == []
     [detail] = found.details
@@ -215,8 +215,8 @@ def test_comparisons_of_a_table_are_adjusted_and_the_most_seeds_lead(record, mak
             its.text for its in found.statements if its.text.startswith(f"{model}, {precision} minus fp32")
         ]
         shown = "< 0.001" if p < 0.001 else f"{p:.3f}"
-        assert f" {'' if p < 0.05 else 'not '}told from noise (p {shown}, adjusted by Holm for 3 comp" in text
-    assert " told from noise" in found.summary.text.replace("not told", "")  # else nothing is told
+        assert f" {'' if p < 0.05 else 'not '}significant (p {shown}, adjusted by Holm for 3 comp" in text
+    assert " significant" in found.summary.text.replace("not significant", "")  # else nothing is shown
 
 
 @pytest.mark.parametrize("precisions", [("fp32",), ("bf16",), ("fp32", "tf32")])
@@ -260,7 +260,7 @@ def test_ghost_batches_are_paired_with_whole_ones_by_seed(record, make_seeds, an
     found = answer("two-gpus")
     assert found.summary.text == (
         "resnet20, batch normalisation over 64 images minus over all 128, paired by seed: +1.50 percentage points (2 seeds, 95 % "
-        "interval -4.85 .. +7.85) of test accuracy, not told from noise (p 0.205). The standard deviation of the differences is "
+        "interval -4.85 .. +7.85) of test accuracy, not significant (p 0.205). The standard deviation of the differences is "
         "0.71. Setting: paper-two-gpus, 64,000 iterations, fp32, on Some CPU."
     )
     assert set(found.summary.records) == names(runs)

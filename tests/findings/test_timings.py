@@ -76,7 +76,7 @@ def test_ratio_of_few_rounds_has_their_range(number):
 def test_ratio_whose_interval_holds_one_is_not_told_from_noise():
     ratio = ratio_of([0.8, 1.2, 0.9, 1.1, 1.0, 1.3], [1.0] * 6)
     assert ratio.ends[0] < 1 < ratio.ends[1]
-    assert ratio.doubt() == "not told from noise"
+    assert ratio.doubt() == "not significant"
 
 
 @pytest.mark.parametrize(
