@@ -31,7 +31,7 @@ _RUN: Final = math.log(1.3) / _Z
 SPEED: Final = math.log(1.05) / _Z
 """What is left of a run in progress, by its speed so far."""
 WEIGHT: Final = 2.0
-"""So many observations are the last two of these worth."""
+"""Weight of the priors of the last two of these, in observations."""
 _MACHINE: Final = math.log(1.1) / _Z
 """All that is to come beside all that was: other work comes and goes. Never learnt, so no range is narrower."""
 
@@ -51,7 +51,7 @@ _NOISE_OF_KINDS: Final = _draw_noise(2048)[:, 1024:]
 
 @dataclass(frozen=True)
 class TimeLeft:
-    """Seconds: as likely too many as too few, and two that nine of ten ends lie between."""
+    """Of the remaining seconds, the median and the ends of a 90 % interval."""
 
     seconds: float
     low: float

@@ -284,7 +284,7 @@ def _hear(line: Connection, trace: _Trace, label: str) -> Iterator[bytes]:
         try:
             what, value = line.recv()
         except EOFError as error:
-            raise HarnessError(f"{label}: the process died; its last words are above") from error
+            raise HarnessError(f"{label}: the process died; see its output above") from error
         if what == "failed":
             raise HarnessError(f"{label}: {value}")
         if what == "tensors":

@@ -123,7 +123,7 @@ class Session:
             raise CheckpointError(
                 "\n  ".join(
                     [
-                        "runs were interrupted under other conditions, and would not end with the bits of either:",
+                        "these runs were interrupted in another environment; resumed here, they would match the bits of neither:",
                         *listed[:5],
                         *more,
                         "Undo the change, or choose --if-changed restart (begin anew) or resume (go on; it is recorded).",

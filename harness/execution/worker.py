@@ -223,7 +223,7 @@ def _run(job: Job, listener: _RunOnLine, shared: _SharedByRuns) -> _Turns:
     checkpoint = store.checkpoint(job.run_id)
     with lock_of_run(checkpoint) as lock:
         if lock is None:
-            return Ended("busy", "another process is at this run")
+            return Ended("busy", "another process is already training this run")
         store.remove_leftovers(job.run_id)
         row = store.ended_run(job.run_id)
         if row is None:

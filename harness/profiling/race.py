@@ -172,7 +172,7 @@ class _Team:
             except EOFError as error:
                 process.join()
                 raise HarnessError(
-                    f"{self.contestant.name}: the process died with exit code {process.exitcode}; its last words are above"
+                    f"{self.contestant.name}: the process exited with code {process.exitcode}; see its output above"
                 ) from error
 
     def end(self) -> None:

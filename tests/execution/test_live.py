@@ -105,7 +105,7 @@ def test_runs_of_other_processes_are_left_to_them(clock, live, tell):
     told = live.runs()
     tell(1, Noted("something"))
     tell(1, Requeued("alone"))
-    tell(1, Ended("busy", "another process is at this run"))
+    tell(1, Ended("busy", "another process is already training this run"))
     assert live.runs() == told
 
 
