@@ -87,6 +87,7 @@ for summary in summaries_of(shelf, alike):
     if summary.test_accuracy is None:
         continue
     sd = summary.test_accuracy.sd
+    least = sd if sd is None or split is None else max(sd, split.sampling_sd)
     rows.append(
         {
             "model": group.model,
@@ -94,8 +95,8 @@ for summary in summaries_of(shelf, alike):
             "test error, %": per_cent(1 - summary.test_accuracy.mean),
             "sd": per_cent(sd),
             "sd of sampling": None if split is None else per_cent(split.sampling_sd),
-            "sd of networks": None if split is None else per_cent(split.between_sd),
-            "detectable": None if sd is None else per_cent(detectable_difference(sd, len(group.runs))),
+            "sd of networks": per_cent(split.between_sd or None) if split is not None else None,
+            "detectable": None if least is None else per_cent(detectable_difference(least, len(group.runs))),
         }
     )
 show_table(
@@ -105,7 +106,8 @@ show_table(
         "sd": "Standard deviation over seeds, in percentage points",
         "sd of sampling": "What the standard deviation would be if seeds differed in nothing but which images they happen to get right",
         "sd of networks": "What is left of it: on an endless test set",
-        "detectable": "Smallest difference of two models that so many seeds of each would show with 80 % power",
+        "detectable": "Smallest difference of two models that so many seeds of each would show with 80 % power, unpaired; seeds that "
+        "happen to differ less than the sampling lets them are taken to differ by that",
     },
 )
 
