@@ -41,7 +41,11 @@ _HEADLINES: Final[Mapping[str, Mapping[str, str]]] = {
 _EVALUATION: Final = "evaluation of ResNet-20 on the test set, all cores"
 _UPDATES: Final = r"[\d,]+ updates of ResNet-20, bare and by the trainer"
 _DATA_PATH: Final = r"data path, .*"
-_TWINS: Final = {", not deterministic": "deterministic algorithms", ", no graph": "a CUDA graph"}
+_TWINS: Final = {
+    ", not deterministic": "deterministic algorithms",
+    ", no graph": "a CUDA graph",
+    ", not channels-last": "the channels-last layout",
+}
 """How a contestant's name ends that lacks something, and what it lacks."""
 
 

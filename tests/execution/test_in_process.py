@@ -65,7 +65,9 @@ def test_a_run_that_another_process_is_at_is_left_alone(run_jobs, make_job):
     lock = Store(job.results).checkpoint(job.run_id).with_suffix(".lock")
     lock.parent.mkdir(parents=True)
     with FileLock(lock):
-        assert run_jobs(job).ended[job.run_id] == Ended("busy", "another process is already training this run")
+        assert run_jobs(job).ended[job.run_id] == Ended(
+            "busy", "another process is already training this run"
+        )
 
 
 def test_where_results_cannot_be_written_all_stops(run_jobs, make_job):
