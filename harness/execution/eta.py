@@ -33,6 +33,8 @@ _FIRST_LOOK: Final = 1 / 32
 """Of a run, before which its speed says little."""
 _SHORTEST_SUSPENSION: Final = 60.0
 """Seconds."""
+_SHORTEST_ITERATION: Final = 1e-6
+"""Seconds; of shorter ones, planned or actual, the other cannot be foretold."""
 _USUAL_SILENCES: Final = 100
 """The longest that was usual; before a test of the network it is an update's, and a test takes some dozens of these."""
 
@@ -66,7 +68,7 @@ class _Running:
     def observation(self) -> tuple[float, float] | None:
         """Logarithm of actual over planned time, and its weight: the share of the run that it is of."""
         done = self.iteration - self.first
-        if done <= 0 or self.seconds <= 0 or self.planned <= 0:
+        if done <= 0 or min(self.seconds / done, self.planned) < _SHORTEST_ITERATION:
             return None
         return math.log(self.seconds / (done * self.planned)), done / self.total
 
@@ -223,6 +225,8 @@ class Eta:
         before = self._waiting_by_kind.copy()
         for run_id in last:
             before[self._kinds[run_id]] -= self._waiting[run_id]
+        if len(last) == len(self._waiting):
+            before[:] = 0  # but for rounding it is
         mean = math.exp(spread**2 / 2)  # of exp(run)
         work = np.exp(kinds) @ before.clip(min=0) * mean + (len(self._waiting) - len(last)) * pause
         return time_left(hand_out(running, work, self._draw(last, kinds, spread) + pause, lanes))

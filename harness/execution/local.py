@@ -7,7 +7,6 @@ import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from multiprocessing import resource_tracker
 
 from harness.environment import Environment
 from harness.execution.job import Job, RunObserver
@@ -50,8 +49,6 @@ def _start(jobs: Sequence[Job]) -> Worker:
     context = process_context(jobs[0].device)
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(jobs, theirs, dict(os.environ)), name=jobs[0].run_id)
-    if os.name == "posix":
-        resource_tracker.ensure_running()  # at its first start it would let signals through again
     with _signals_held_back():
         process.start()
     theirs.close()

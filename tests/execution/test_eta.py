@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from harness.execution.eta import Eta
@@ -276,6 +276,17 @@ def courses(draw):
     num_lanes=st.integers(1, 6),
     course=courses(),
 )
+@example(
+    estimates=[1.0, 0.0, 7e-104, 0.0, 0.0],
+    num_lanes=1,
+    course=[(0, 0, Started(0, 10)), (0, 2, Started(0, 10)), (1, 0, Advanced(1)), (0, 2, Ended("completed"))],
+)
+@example(
+    estimates=[0.0, 0.0, 0.0, 48577.0, 999999.1],
+    num_lanes=1,
+    course=[(0.0, number, Ended("completed")) for number in range(5)],
+)
+@example(estimates=[0, 2e-311, 0, 0, 0], num_lanes=1, course=[(0, 1, Started(0, 10)), (1, 1, Advanced(1))])
 def test_the_range_holds_the_forecast_whatever_is_heard(clock, make_planned, estimates, num_lanes, course):
     planned = [make_planned(seed, seconds) for seed, seconds in enumerate(estimates)]
     now, ended = 0.0, set()
