@@ -9,6 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from harness.config import Precision, RunSpec
+from harness.errors import HarnessError
 from harness.models import find
 
 if TYPE_CHECKING:
@@ -56,7 +57,11 @@ class Speeds:
         """Time beside that of ResNet-20: on a CPU by arithmetic where that is known, else by depth."""
         if self.environment.device == "cpu" and {model, _REFERENCE} <= self.macs.keys():
             return self.macs[model] / self.macs[_REFERENCE]
-        return (find(model).depth or _DEPTH) / _DEPTH
+        try:
+            depth = find(model).depth
+        except HarnessError:  # somebody's own network, recorded once, and gone
+            depth = None
+        return (depth or _DEPTH) / _DEPTH
 
     def _guess(self, spec: RunSpec) -> float:
         cost = self._cost(spec.model)
@@ -77,13 +82,10 @@ def known_speeds(store: Store, environment: Environment, runs_at_once: int) -> S
     columns = ["model", "precision", "device_name", "threads", "runs_at_once", "images_per_second", "macs"]
     place = (environment.device_name, environment.threads, runs_at_once)
     samples: dict[tuple[str, str], list[float]] = {}
-    macs = {
-        card["model"]: card["macs"]
-        for card in store.read("identities")[0].select(["model", "macs"]).to_pylist()
-    }
-    for row in store.read("runs")[0].select(columns).to_pylist():
-        if row["macs"]:
-            macs[row["model"]] = row["macs"]
+    runs = store.read("runs")[0].select(columns).to_pylist()
+    cards = store.read("identities")[0].select(["model", "macs"]).to_pylist()
+    macs = {row["model"]: row["macs"] for row in [*cards, *runs] if row["macs"]}
+    for row in runs:
         here = (row["device_name"], row["threads"], row["runs_at_once"] or 1)
         if here == place and row["images_per_second"]:
             samples.setdefault((row["model"], row["precision"]), []).append(row["images_per_second"])

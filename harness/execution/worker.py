@@ -136,9 +136,8 @@ def do_jobs(jobs: Sequence[Job], line: Line) -> None:
     allocator_state = allocator.configure()
     os.environ["OMP_NUM_THREADS"] = str(jobs[0].num_threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    os.environ.setdefault(
-        "CUDA_DEVICE_MAX_CONNECTIONS", "32"
-    )  # queues: streams that share one wait for each other
+    # streams that share one of the GPU's queues wait for each other
+    os.environ.setdefault("CUDA_DEVICE_MAX_CONNECTIONS", "32")
     shared = _SharedByRuns(len(jobs), allocator_state)
     runs = {job.run_id: _run(job, _RunOnLine(job, line), shared) for job in jobs}
     while runs:

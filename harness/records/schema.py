@@ -93,7 +93,7 @@ _RUNS = pa.schema(
         pa.field("test_accuracy_best", _float),  # of the best epoch on the test set: never the result
         pa.field(
             "test_accuracy_selected", _float
-        ),  # of the best epoch on held-out images: no recipe holds any out yet, so it is null
+        ),  # of the best epoch on held-out images; no recipe holds out any
         pa.field("test_loss", _float),
         pa.field("train_loss", _float),  # of the last epoch, on augmented images, while the weights change
         pa.field("train_error", _float),

@@ -50,6 +50,12 @@ def test_another_network_is_slower_by_its_arithmetic(record, make_run, identifie
     assert speed_of(model="kuangliu-resnet18") == pytest.approx(24)
 
 
+def test_networks_that_are_gone_and_have_no_arithmetic_hinder_nobody(record, make_run, identified, speed_of):
+    identified(resnet20=40, resnet56=0)
+    record([make_run(model, images_per_second=200.0) for model in ("gone:net", "no such model", "resnet56")])
+    assert 0 < speed_of() < 1000
+
+
 def test_where_the_arithmetic_is_not_known_depth_stands_for_it(record, make_run, speed_of):
     record([make_run(images_per_second=440.0)])
     assert speed_of(model="resnet44") == pytest.approx(200)
