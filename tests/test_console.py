@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from harness.config import Precision, RunSpec, load_recipe
-from harness.console import new_table, print_json, print_report, stdout, this_program
+from harness.console import print_json, print_report, stdout, this_program
 from harness.errors import UnknownNameError, UsageError, printable
+from harness.plain_table import new_table
 
 
 def test_json_has_a_version_and_no_value_that_json_lacks(capsys):

@@ -35,6 +35,7 @@ LAYERS = (
     "profiling",
     "execution",
     "bundling",
+    "plain_table",
     "console",
     "tables",
     "progress",

@@ -17,15 +17,8 @@ from harness.analysis.summary import summarize
 from harness.analysis.verdicts import verdict_board
 from harness.claims import claims
 from harness.cli.inspection import _defaults
-from harness.console import (
-    PIPE_WIDTH,
-    PlainTable,
-    new_table,
-    print_differences,
-    print_plan,
-    print_summary,
-    stdout,
-)
+from harness.console import PIPE_WIDTH, print_differences, print_plan, print_summary, stdout
+from harness.plain_table import PlainTable, new_table
 from harness.records import Store
 from harness.report.inventory import inventory_table, read_inventory
 from harness.tables import (

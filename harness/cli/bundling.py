@@ -43,8 +43,9 @@ def bundle(
     """Pack the harness, its wheels at locked versions and CIFAR-10 for a machine without network, in parts."""
     from harness.bundling.bundle import Content, make_bundle, parse_size, upstream_contents
     from harness.bundling.wheels import Target
-    from harness.console import load_cifar10, new_table, say, stdout
+    from harness.console import load_cifar10, say, stdout
     from harness.data import Cache, cache_folder
+    from harness.plain_table import new_table
 
     part_size_bytes, target = parse_size(part_size), Target(python=python, platform=platform)
     others = upstream_contents(names(models or ""))

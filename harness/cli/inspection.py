@@ -44,8 +44,9 @@ def data_verify(*, as_json: Json = False) -> None:
 
     from rich.text import Text
 
-    from harness.console import new_table, print_json, stdout
+    from harness.console import print_json, stdout
     from harness.data import verify
+    from harness.plain_table import new_table
 
     reports = verify()
     if as_json:
@@ -65,8 +66,9 @@ def data_verify(*, as_json: Json = False) -> None:
 @models_app.command("list")
 def models_list(*, as_json: Json = False) -> None:
     """List every model that can be trained, and what was changed in those of others."""
-    from harness.console import new_table, print_json, stdout
+    from harness.console import print_json, stdout
     from harness.models import models
+    from harness.plain_table import new_table
 
     entries = models().values()
     if as_json:

@@ -10,8 +10,9 @@ from rich.text import Text
 from harness.analysis.profiles import CellChange, CellComparison, joules_per_run
 from harness.analysis.timing import Comparison, Timing, is_range, summarize_timing
 from harness.config import load_recipe
-from harness.console import new_table, stdout
+from harness.console import stdout
 from harness.formats import seconds_for_people
+from harness.plain_table import new_table
 
 __all__ = ["print_changes", "print_comparisons", "print_operators", "print_profiles"]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from rich.text import Text
 
-from harness.console import new_table, stdout
+from harness.console import stdout
 from harness.formats import seconds_for_people
+from harness.plain_table import new_table
 from harness.report.document import Table
 
 __all__ = [

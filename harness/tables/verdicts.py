@@ -11,8 +11,9 @@ from harness.analysis.comparison import ModelComparison
 from harness.analysis.groups import RunGroup
 from harness.analysis.paired import adjusted
 from harness.analysis.verdicts import Verdict, VerdictRow, notes_by_claims
-from harness.console import new_table, stdout
+from harness.console import stdout
 from harness.formats import interval, p_value, percent, points, share
+from harness.plain_table import new_table
 
 __all__ = ["print_model_comparisons", "print_verdicts"]
 
