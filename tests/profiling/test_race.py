@@ -20,6 +20,6 @@ def test_every_contestant_is_timed_in_every_round_and_all_end():
 
 
 def test_a_contestant_that_fails_is_named(capfd):
-    with pytest.raises(HarnessError, match="ours: the process died with exit code 1"):
+    with pytest.raises(HarnessError, match="ours: the process exited with code 1"):
         race([OURS], model="resnet21", data="synthetic", num_rounds=1, num_iterations=1)
     assert "no model named 'resnet21'" in capfd.readouterr().err
