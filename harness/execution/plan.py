@@ -154,7 +154,7 @@ def plan_runs(
         runs_at_once: in turn in one process.
     """
     recorded, broken = store.read("runs")
-    speeds = known_speeds(store, environment, runs_at_once)
+    speeds = known_speeds(recorded, store.read("identities")[0], environment, runs_at_once)
     here = store.names_here("runs") - {file.path.stem for file in broken}
     ours = {row["run_id"]: row for row in recorded.select(_LOOKED_AT).to_pylist() if row["run_id"] in here}
     checkpoints = list_checkpoints(store)

@@ -13,8 +13,9 @@ from harness.errors import HarnessError
 from harness.models import find
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from harness.environment import Environment
-    from harness.records import Store
 
 __all__ = ["Speeds", "known_speeds"]
 
@@ -71,21 +72,22 @@ class Speeds:
         return alone * min(1.0, _GPU_NETWORKS_UNTIL_FULL / self.runs_at_once)
 
 
-def known_speeds(store: Store, environment: Environment, runs_at_once: int) -> Speeds:
-    """From the runs and the identity cards of a store.
+def known_speeds(runs: pa.Table, cards: pa.Table, environment: Environment, runs_at_once: int) -> Speeds:
+    """From what is recorded.
 
     Args:
-        store: what is recorded.
+        runs: records of that kind.
+        cards: records of the kind ``identities``.
         environment: where runs would be trained.
         runs_at_once: in turn in one process.
     """
     columns = ["model", "precision", "device_name", "threads", "runs_at_once", "images_per_second", "macs"]
     place = (environment.device_name, environment.threads, runs_at_once)
     samples: dict[tuple[str, str], list[float]] = {}
-    runs = store.read("runs")[0].select(columns).to_pylist()
-    cards = store.read("identities")[0].select(["model", "macs"]).to_pylist()
-    macs = {row["model"]: row["macs"] for row in [*cards, *runs] if row["macs"]}
-    for row in runs:
+    rows = runs.select(columns).to_pylist()
+    counted = [*cards.select(["model", "macs"]).to_pylist(), *rows]
+    macs = {row["model"]: row["macs"] for row in counted if row["macs"]}
+    for row in rows:
         here = (row["device_name"], row["threads"], row["runs_at_once"] or 1)
         if here == place and row["images_per_second"]:
             samples.setdefault((row["model"], row["precision"]), []).append(row["images_per_second"])

@@ -6,6 +6,11 @@ from harness.config import Precision
 from harness.execution.speeds import known_speeds
 
 
+def read(store):
+    """Runs and identity cards."""
+    return [store.read(kind)[0] for kind in ("runs", "identities")]
+
+
 @pytest.fixture
 def speed_of(store, make_environment, make_spec):
     """A function from changed fields of a run to its images per second on some CPU."""
@@ -13,7 +18,7 @@ def speed_of(store, make_environment, make_spec):
     def reckon(**changes):
         here = make_environment(device_name="Some CPU", threads=1)
         return (
-            known_speeds(store, here, 1).images_per_second(make_spec(**changes)) * 1.08
+            known_speeds(*read(store), here, 1).images_per_second(make_spec(**changes)) * 1.08
         )  # without evaluations
 
     return reckon
@@ -70,7 +75,7 @@ def test_without_any_record_there_is_a_guess_for_every_precision(speed_of):
 def test_a_gpu_is_filled_by_several_runs(store, make_environment, make_spec):
     gpu = make_environment(device="cuda", device_name="Some GPU")
     one, six, twelve = (
-        known_speeds(store, gpu, number).images_per_second(make_spec()) for number in (1, 6, 12)
+        known_speeds(*read(store), gpu, number).images_per_second(make_spec()) for number in (1, 6, 12)
     )
     assert one > six > twelve > 0
     assert 6 * six == pytest.approx(12 * twelve)
