@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -20,7 +19,7 @@ from harness.cli.options import (
     Results,
     Upstream,
 )
-from harness.errors import HarnessError, ModelError, UsageError, printable
+from harness.errors import HarnessError, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -146,7 +145,7 @@ def verify(
     if upstream is not None:
         use_clones_in(upstream)
     store = Store(results)
-    recorded = find_recorded(store, _whole_id(store, run))
+    recorded = find_recorded(store, run)
     have_network(find(recorded.spec.model), say)
     load_images(recorded.spec.data)
     if isolate or turn:
@@ -162,26 +161,6 @@ def verify(
         raise typer.Exit(EXIT_OUT_OF_TOLERANCE)
     if not all_done:
         raise typer.Exit(EXIT_SOME_FAILED)
-
-
-def _whole_id(store: Store, start: str) -> str:
-    """The id that is so, or that alone begins so.
-
-    Raises:
-        UsageError: there is none, or there are several.
-    """
-    found = sorted(name for name in store.names("runs") if name.startswith(start))
-    if start in found or len(found) == 1:
-        return found[0]
-    named = printable(repr(start))
-    if found:
-        raise UsageError(
-            f"{named} matches {len(found)} runs, e.g. {', '.join(found[:3])}; give more of the id"
-        )
-    folder = printable(shlex.quote(str(store.root)))
-    raise UsageError(
-        f"no run {named} in {printable(store.root)}; list them with: harness results list --results {folder}"
-    )
 
 
 def _repeat(recorded: Recorded, num_epochs: int | None) -> dict[str, Any]:

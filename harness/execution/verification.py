@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from harness import allocator, environment
 from harness.analysis.divergence import environment_differences, first_divergence
 from harness.config import RunSpec
 from harness.environment import Environment
-from harness.errors import HarnessError, InterruptedRunError, RecordError, UsageError
+from harness.errors import HarnessError, InterruptedRunError, RecordError, UsageError, printable
 from harness.execution.job import Ended, EpochEnded, Event, Job
 from harness.execution.local import execute
 from harness.models import find
@@ -85,10 +86,15 @@ def find_recorded(store: Store, name: str) -> Recorded:
     """
     names = sorted(found for found in store.names("runs") if found.startswith(name))
     fitting = [name] if name in names else names
-    if len(fitting) != 1:
-        several = f"; it could be {', '.join(fitting[:5])}" if fitting else ""
+    if not fitting:
+        folder = printable(shlex.quote(str(store.root)))
         raise UsageError(
-            f"no one run is named {name!r} in {store.root}{several}; harness results list names them"
+            f"no run {printable(repr(name))} in {printable(store.root)}; list them with: harness results list --results {folder}"
+        )
+    if len(fitting) > 1:
+        several = ", ".join(fitting[:3])
+        raise UsageError(
+            f"{printable(repr(name))} matches {len(fitting)} runs, e.g. {several}; give more of the id"
         )
     found = (home.find("runs", fitting[0]) for home in (store, store.published()))
     rows = [table.to_pylist()[0] for table in found if table is not None]

@@ -448,7 +448,7 @@ def test_a_name_that_no_run_has_is_refused(store, write_as, name):
     with pytest.raises(UsageError) as caught:
         find_recorded(store, name)
     assert str(caught.value) == (
-        f"no one run is named {name!r} in {store.root}; harness results list names them"
+        f"no run {name!r} in {store.root}; list them with: harness results list --results {store.root}"
     )
 
 
@@ -456,14 +456,16 @@ def test_a_beginning_of_several_names_is_refused(store, write_as):
     for number in range(7):
         write_as(f"ab-{number}")
     write_as("cd")
-    with pytest.raises(UsageError, match="could be ab-0, ab-1, ab-2, ab-3, ab-4; harness results list"):
+    with pytest.raises(
+        UsageError, match=r"'ab' matches 7 runs, e\.g\. ab-0, ab-1, ab-2; give more of the id"
+    ):
         find_recorded(store, "ab")
-    with pytest.raises(UsageError, match="no one run is named 'ab-'"):
+    with pytest.raises(UsageError, match="'ab-' matches 7 runs"):
         find_recorded(store, "ab-")
 
 
 def test_where_nothing_is_recorded_nothing_is_found(tmp_path):
-    with pytest.raises(UsageError, match="no one run is named 'ab'"):
+    with pytest.raises(UsageError, match=r"no run 'ab' in .*; list them with: harness results list"):
         find_recorded(Store(tmp_path / "none"), "ab")
     assert not (tmp_path / "none").exists()
 
