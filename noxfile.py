@@ -15,6 +15,8 @@ nox.options.sessions = ["lint", "types", "tests"]
 
 LOCK = "requirements.lock"
 SECONDS_TO_WRITE_CHECKPOINTS = 60
+SECONDS_OF_A_TEST = 600
+"""What takes longer than this hangs, and says where it does; the slowest takes half a minute."""
 GENERATED = (
     "README.md",
     "results/README.md",
@@ -52,7 +54,7 @@ def reproduce(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the test suite in two processes; arguments after -- go to pytest."""
     install(session)
-    session.run("pytest", "-n", "2", *session.posargs)
+    session.run("pytest", "-n", "2", f"--timeout={SECONDS_OF_A_TEST}", *session.posargs)
 
 
 @nox.session

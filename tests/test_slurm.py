@@ -200,6 +200,16 @@ def test_who_is_cancelled_is_not_queued_again(script, start, calls):
     assert calls("scontrol requeue") == []
 
 
+def test_the_code_of_who_ends_in_the_moment_of_a_signal_is_not_lost(start, tmp_path):
+    (tmp_path / "commands" / "harness").write_text("#!/bin/sh\necho begun $$\nexec tail -f /dev/null\n")
+    for _ in range(10):
+        process = start("array.sh", "smoke", "/shared/r")
+        harness = pid_of_harness(process)
+        for pid in (process.pid, harness):
+            os.kill(pid, signal.SIGTERM)
+        assert process.wait(timeout=30) == TERMINATED
+
+
 def test_the_harness_begins_when_every_node_has_joined_the_cluster(start, calls):
     assert start("ray.sh", "smoke", "/shared/r", "--seeds", "0-9", ENDS="0").wait() == 0
     of_srun = [shlex.split(call) for call in calls("srun")]

@@ -52,22 +52,22 @@ wait_for_nodes 1
 ((${#nodes[@]} > 1)) && on_nodes $((${#nodes[@]} - 1)) --exclude="${nodes[0]}" --address="$address"
 wait_for_nodes ${#nodes[@]}
 
-at_limit=''
-near_the_limit() {
-    interrupted=yes
-    [[ $at_limit ]] || kill -TERM $! # once: a second one would end it without a checkpoint
-    at_limit=yes
-}
-trap near_the_limit USR1
-trap 'interrupted=yes' TERM # of scancel, which every process hears: not to be passed on, nor a reason to requeue
+at_limit='' told='' code=143
+trap 'at_limit=yes' USR1
+trap : TERM # of scancel, which every process hears: not to be passed on, nor a reason to requeue
 
-harness reproduce "$experiment" --results "$results" --executor ray --address "$address" \
-    --device "${device:-cpu}" --threads 1 "$@" &
-harness=$! interrupted=yes code=0
-while [[ $interrupted || $code -lt 0 ]]; do # -1: what some bash says if the harness ends at the same moment
-    interrupted=''
-    wait "$harness" # a signal ends the wait, not the harness
-    code=$?
+# waited for where no signal is heard: a `wait` that one interrupts may lose the code of who ends in that moment
+exec {output}>&1 {said}< <(
+    harness reproduce "$experiment" --results "$results" --executor ray --address "$address" \
+        --device "${device:-cpu}" --threads 1 "$@" >&"$output" &
+    trap '' TERM
+    echo $!
+    wait $!
+    echo $?
+)
+read -r -u "$said" harness
+until read -r -t 0.2 -u "$said" code || (($? < 128)); do # in turns: a signal just before `read` is heard after it
+    [[ $at_limit && ! $told ]] && kill -TERM "$harness" && told=yes # once: a second one would end it without a checkpoint
 done
 
 if [[ $at_limit && $code -eq 143 ]]; then # 128 + TERM: runs remain
