@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
-__all__ = ["RELATIONS", "Relation", "implementations", "relation"]
+__all__ = ["RELATIONS", "SAME_FUNCTION", "Relation", "implementations", "relation"]
 
 _Card = Mapping[str, Any]
 
@@ -14,6 +14,9 @@ Relation = Literal["identical", "equal", "permuted", "different", "not compared"
 
 RELATIONS: Final[Sequence[Relation]] = ("identical", "equal", "permuted", "different", "not compared")
 """Bit for bit; but for rounding; with channels in another order; another function; nobody knows."""
+
+SAME_FUNCTION: Final = frozenset(RELATIONS[:3])
+"""Of these, what the same function is, whatever its rounding and the order of its channels."""
 
 _OURS: Final = "ours"
 _PAPERS: Final = re.compile(r"-?((?:resnet|plain)\d+(?:-b)?)$")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from harness.analysis.equivalence import SAME_FUNCTION
 from harness.analysis.groups import RunGroup, requested
 from harness.claims import Claim
 from harness.config import NAMES_AND_LENGTH, Recipe, RunSpec, load_recipe
@@ -17,7 +18,7 @@ __all__ = ["Card", "Difference", "Networks", "differences", "measured_column"]
 Card = Mapping[str, Any]
 """A row of the records of kind ``identities``."""
 
-_SAME: Final = frozenset({"reference", "identical", "equal", "permuted"})
+_SAME: Final = SAME_FUNCTION | {"reference"}
 _MEASURED: Final = {
     "last": "test_accuracy",
     "mean-of-5-runs": "test_accuracy",

@@ -7,6 +7,7 @@ from harness.findings import (
     bits,
     depth,
     implementations,
+    initial_weights,
     networks,
     overhead,
     profiles,
@@ -24,7 +25,7 @@ __all__ = ["QUESTIONS", "Answer", "Finding", "Question", "Statement", "draw", "i
 QUESTIONS: Final[Mapping[str, Question]] = {
     question.key: question
     for module in (
-        *(reproduction, networks, published, implementations, depth, spread),
+        *(reproduction, networks, initial_weights, published, implementations, depth, spread),
         *(speed, profiles, overhead, bits),
     )
     for question in module.QUESTIONS

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from harness.analysis.equivalence import SAME_FUNCTION
 from harness.analysis.verdicts import VerdictRow, board_of_groups
 from harness.claims import claims
 from harness.formats import percent
@@ -58,7 +59,7 @@ def _headlines(evidence: Evidence, board: Sequence[VerdictRow]) -> Iterator[str]
         yield "No completed run of real images is recorded yet: harness reproduce makes some."
     if evidence.compared_cards:
         compared = evidence.compared_cards
-        same = sum(card["equivalence"] in {"identical", "equal", "permuted"} for card in compared)
+        same = sum(card["equivalence"] in SAME_FUNCTION for card in compared)
         others = len(compared)
         yield f"{same} of {others} networks of others are, as functions, those of the paper; {others - same} are not."
     repeated = [row for row in evidence.verifications if row["knob"] is None]

@@ -132,3 +132,31 @@ def time_them(store, fill):
         store.write("benchmarks", *rows)
 
     return write
+
+
+@pytest.fixture
+def add_card(store, fill, make_card):
+    """A function that records a card; its network is of timm, as it is, compared with resnet20, unless told."""
+
+    def add(model, equivalence="identical", **columns):
+        given = {
+            "model_source": "timm 1.0",
+            "counterpart": "resnet20",
+            "adapted": "",
+            "parameters": 100,
+        } | columns
+        card = make_card(model, equivalence=equivalence, **given)
+        store.write("identities", fill("identities", card))
+
+    return add
+
+
+@pytest.fixture(scope="module")
+def cards(frame_of):
+    return frame_of("identities").sort_values("identified_at").drop_duplicates("model", keep="last")
+
+
+@pytest.fixture(scope="module")
+def source():
+    """A function from a column of sources to implementations: names without versions."""
+    return lambda column: column.str.split(r"[ @]", regex=True).str[0]
