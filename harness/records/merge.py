@@ -97,7 +97,7 @@ def _conflict(kind: str, ours: list[dict[str, Any]], theirs: list[dict[str, Any]
         return f"it has {len(ours)} rows here and {len(theirs)} there"
     for column in _RESULT_OF_RUN if kind == "runs" else _lasting_columns(kind):
         for one, other in zip(ours, theirs, strict=True):
-            if one[column] != other[column]:
+            if repr(one[column]) != repr(other[column]):  # NaN is like NaN
                 return f"its {column} is {printable(one[column])} here and {printable(other[column])} there"
     return None
 

@@ -1,6 +1,7 @@
 """Two stores brought together: what is taken, what is left, and what is named."""
 
 import errno
+import math
 import os
 from pathlib import Path
 
@@ -154,6 +155,15 @@ def test_records_that_are_no_runs_are_taken_once(here, there, make_row, kind):
     there.write(kind, row | {text: "something else"})
     [conflict] = merge(here, there).conflicts
     assert conflict.reason == f"its {text} is {row[text]} here and something else there"
+
+
+def test_what_is_no_number_is_like_itself(here, there, make_row):
+    card = make_row("identities")
+    column = next(name for name in card if isinstance(card[name], float))
+    for store in (here, there):
+        store.write("identities", card | {column: math.nan})
+    merger = merge(here, there)
+    assert (merger.num_here, merger.conflicts) == (1, [])
 
 
 def test_a_merge_that_was_interrupted_can_be_done_again(here, there, make_run, make_epoch, monkeypatch):
