@@ -14,7 +14,7 @@ import cog
 
 from harness.config import Group, load_experiment, load_recipe
 from harness.config.values import NUM_TRAIN_IMAGES
-from harness.findings import QUESTIONS, Answer, Finding, in_brief
+from harness.findings import QUESTIONS, Answer, Finding, find, in_brief
 from harness.findings.timings import sessions_of, speed_of
 from harness.findings.words import counted
 from harness.formats import duration, listed
@@ -37,15 +37,19 @@ def published() -> Evidence:
 
 
 @functools.cache
+def _finding(key: str) -> Finding:
+    finding = find(QUESTIONS[key], published())
+    assert finding is not None, f"nothing is published that answers {key!r}"
+    return finding
+
+
 def _answer(key: str) -> Answer:
-    answer = QUESTIONS[key].answer(published())
-    assert answer is not None, f"nothing is published that answers {key!r}"
-    return answer
+    return _finding(key).answer
 
 
 def findings(*keys: str) -> None:
     """Summaries with their pictures: ``harness findings KEY... --brief``."""
-    _block(in_brief([Finding(QUESTIONS[key], _answer(key)) for key in keys], "docs/pictures"))
+    _block(in_brief([_finding(key) for key in keys], "docs/pictures"))
 
 
 def summary(key: str) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "Defaults",
     "Machine",
+    "batches_of_runs",
     "is_of_today",
     "machine_of",
     "take_inventory",
@@ -134,7 +135,7 @@ def take_inventory(
     given = {kind: frozenset(names) for kind, names in (parts or {}).items()}
     makers: dict[str, Callable[[Sequence[_Row]], Iterable[Batch]]] = {
         "runs": functools.partial(
-            _runs, parts={kind: given.get(kind, frozenset()) for kind in ("epochs", "predictions")}
+            batches_of_runs, parts={kind: given.get(kind, frozenset()) for kind in ("epochs", "predictions")}
         ),
         "identities": functools.partial(_examined, "identities", "identify", defaults.models),
         "audits": functools.partial(_examined, "audits", "audit", defaults.checkpoints),
@@ -191,7 +192,15 @@ def _shipped_recipes() -> frozenset[str]:
     return frozenset(recipe_names())
 
 
-def _runs(rows: Sequence[_Row], parts: Mapping[str, frozenset[str]]) -> Iterable[Batch]:
+def batches_of_runs(
+    rows: Iterable[_Row], parts: Mapping[str, frozenset[str]] | None = None
+) -> Iterable[Batch]:
+    """Every run once.
+
+    Args:
+        rows: of kind ``runs``.
+        parts: ``epochs``, ``predictions`` -> names of the runs that have such.
+    """
     together: dict[tuple[Any, ...], dict[Cell, list[_Row]]] = {}
     for row in rows:
         key = row["experiment"], row["data"], machine_of(row), is_of_today(row)
@@ -213,7 +222,7 @@ def _runs(rows: Sequence[_Row], parts: Mapping[str, frozenset[str]]) -> Iterable
                 command=command.words,
                 options=options,
                 exact=command.exact,
-                parts={kind: len(having & set(names)) for kind, having in parts.items()},
+                parts={kind: len(having & set(names)) for kind, having in (parts or {}).items()},
             )
 
 

@@ -49,7 +49,7 @@ def findings(
     from harness.atomic import write_atomically
     from harness.cli.verdicts import is_empty
     from harness.console import print_json, say, stdout
-    from harness.findings import QUESTIONS, Finding, draw, in_brief, in_full
+    from harness.findings import QUESTIONS, draw, find, in_brief, in_full
     from harness.records import Store
     from harness.report import gather
 
@@ -60,9 +60,9 @@ def findings(
     if not evidence.runs:
         say(no_records(results))
     asked = [QUESTIONS[key] for key in dict.fromkeys(keys or QUESTIONS)]
-    answers = {question.key: question.answer(evidence) for question in asked}
-    found = [Finding(its, answer) for its in asked if (answer := answers[its.key]) is not None]
-    unanswered = [question for question in asked if answers[question.key] is None]
+    answered = {question.key: find(question, evidence) for question in asked}
+    found = [finding for finding in answered.values() if finding is not None]
+    unanswered = [question for question in asked if answered[question.key] is None]
     if as_json:
         print_json(
             findings=[_row(finding) for finding in found],
@@ -119,5 +119,5 @@ def _row(finding: Finding) -> dict[str, object]:
         "question": finding.question.text,
         "statements": [{"text": its.text, "records": its.records} for its in answer.statements],
         "caveat": answer.caveat,
-        "commands": finding.question.commands,
+        "commands": finding.commands,
     }

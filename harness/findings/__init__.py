@@ -16,11 +16,11 @@ from harness.findings import (
     speed,
     spread,
 )
-from harness.findings.finding import Answer, Finding, Question, Statement
+from harness.findings.finding import Answer, Finding, Question, Statement, find
 from harness.findings.markdown import in_brief, in_full
 from harness.findings.pictures import draw
 
-__all__ = ["QUESTIONS", "Answer", "Finding", "Question", "Statement", "draw", "in_brief", "in_full"]
+__all__ = ["QUESTIONS", "Answer", "Finding", "Question", "Statement", "draw", "find", "in_brief", "in_full"]
 
 QUESTIONS: Final[Mapping[str, Question]] = {
     question.key: question

@@ -16,6 +16,7 @@ from harness.analysis.depth import (
     papers_test_error,
 )
 from harness.analysis.estimates import Estimate, estimate, exact_difference
+from harness.analysis.groups import RunGroup
 from harness.charts import Chart, depth_figure, seeds_figure
 from harness.findings.comparisons import Tested, certainty, joined, paired_runs, tested
 from harness.findings.finding import Answer, Question, Statement, names_of
@@ -56,10 +57,15 @@ def _depth(evidence: Evidence) -> Answer | None:
     )
 
 
-def _weight_of_gap(row: tuple[DepthGap, Tested]) -> tuple[int, int]:
-    """The most seeds, then the longest."""
+def _weight_of_gap(row: tuple[DepthGap, Tested]) -> tuple[bool, int, int]:
+    """Several seeds of networks that are trained to their end, then the most seeds, then the longest."""
     paired = row[1].paired
-    return paired.difference.n, paired.first.iterations
+    many_epochs = _num_epochs(paired.first) >= _MANY_EPOCHS
+    return many_epochs and paired.difference.n > 1, paired.difference.n, paired.first.iterations
+
+
+def _num_epochs(group: RunGroup) -> float:
+    return group.iterations * group.batch_size / _TRAINING_IMAGES
 
 
 def _of_gap(gap: DepthGap, its: Tested) -> Statement:
@@ -75,7 +81,7 @@ def _of_gap(gap: DepthGap, its: Tested) -> Statement:
         else f" The paper's own, trained to the end, differ by about {100 * stated:.1f} points (single runs; the plain network's read "
         "from Figure 6)."
     )
-    epochs = residual.iterations * residual.batch_size / _TRAINING_IMAGES
+    epochs = _num_epochs(residual)
     after = (
         f", after {round(epochs, 1):g} epoch{'s' * (round(epochs, 1) != 1)}" if epochs < _MANY_EPOCHS else ""
     )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from harness.analysis.inventory import batches_of_runs
 from harness.charts import Chart
 from harness.records import KINDS
 from harness.report import Evidence
 from harness.report.document import Table
+from harness.report.inventory import command_of
 
-__all__ = ["Answer", "Finding", "Question", "Statement", "names_of"]
+__all__ = ["Answer", "Finding", "Question", "Statement", "find", "names_of"]
+
+_TRAINS: Final = ("harness reproduce ", "harness run ")
+"""How a command begins that makes runs."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,26 @@ class Finding:
 
     question: Question
     answer: Answer
+    trained_by: Sequence[str] = ()
+    """Commands that made the runs behind the summary, if there are any."""
+
+    @property
+    def commands(self) -> list[str]:
+        """That made what is behind the summary: where runs are, those that made these."""
+        if not self.trained_by:
+            return list(self.question.commands)
+        others = (command for command in self.question.commands if not command.startswith(_TRAINS))
+        return [*self.trained_by, *others]
+
+
+def find(question: Question, evidence: Evidence) -> Finding | None:
+    """What is recorded to a question; None where that says nothing to it."""
+    answer = question.answer(evidence)
+    if answer is None:
+        return None
+    behind = {name.removeprefix("runs/") for name in answer.summary.records if name.startswith("runs/")}
+    batches = batches_of_runs(run for run in evidence.runs if run["run_id"] in behind)
+    return Finding(question, answer, list(dict.fromkeys(map(command_of, batches))))
 
 
 def names_of(kind: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 
 from harness.errors import printable
 from harness.findings.finding import Finding, Question, Statement
+from harness.report.document import Code
 from harness.report.rendering import markdown_cell, markdown_table
 
 __all__ = ["in_brief", "in_full"]
@@ -47,10 +48,10 @@ def in_full(
         for table in answer.tables:
             lines += [*markdown_table(table), ""]
         lines += [markdown_cell(answer.caveat), ""] if answer.caveat else []
-        lines += [_by(finding.question), "", *_records(answer.summary)]
+        lines += [_by(finding.commands), "", *_records(answer.summary)]
     if unanswered:
         lines += ["", "## Not answered yet", ""]
-        lines += [f"- {markdown_cell(its.text)} {_by(its)}" for its in unanswered]
+        lines += [f"- {markdown_cell(its.text)} {_by(its.commands)}" for its in unanswered]
     return _joined(lines)
 
 
@@ -67,7 +68,7 @@ def in_brief(findings: Sequence[Finding], pictures: str | None) -> str:
         lines += [f"**{markdown_cell(question.text)}** {markdown_cell(finding.answer.summary.text)}", ""]
         lines += [*_picture(finding, pictures), ""]
         lines += [markdown_cell(finding.answer.caveat), ""] if finding.answer.caveat else []
-        lines += [f"{_by(question)} Worked out by `harness findings {question.key}`.", ""]
+        lines += [f"{_by(finding.commands)} Worked out by `harness findings {question.key}`.", ""]
     return _joined(lines)
 
 
@@ -92,8 +93,8 @@ def _picture(finding: Finding, folder: str | None) -> list[str]:
     ]
 
 
-def _by(question: Question) -> str:
-    return f"By {', '.join(f'`{command}`' for command in question.commands)}."
+def _by(commands: Sequence[str]) -> str:
+    return f"By {', '.join(markdown_cell(Code(command)) for command in commands)}."
 
 
 def _item(statement: Statement) -> list[str]:

@@ -18,7 +18,7 @@ from harness.charts import seeds_figure
 from harness.config import Precision
 from harness.findings.comparisons import Tested, certainty, joined, paired_runs, tested
 from harness.findings.finding import Answer, Question, Statement, names_of
-from harness.findings.words import counted
+from harness.findings.words import counted, one_or_several
 from harness.formats import interval, p_value, percent, points, share
 from harness.report import Evidence
 from harness.report.accuracy import interval_of, named
@@ -40,37 +40,20 @@ _Row = Mapping[str, Any]
 
 def _best_epoch(evidence: Evidence) -> Answer | None:
     known = [its for group in evidence.groups for its in _added(group, evidence)]
-    every = [same[0] for same in distinct(known, _bits_of_run)]
-    if not every:
+    alike = distinct(known, _bits_of_run)
+    if not alike:
         return None
     section = optimism(evidence)
     assert section is not None, "there are runs that know their best epoch"
     by_schedule: dict[str, list[_Added]] = {}
-    for its in every:
-        by_schedule.setdefault(_schedule_of(its.run), []).append(its)
-    num_once = sum(
-        len(group.runs) - len(evaluated_often(group, evidence.epochs).runs) for group in evidence.groups
-    )
-    num_repeating = len(known) - len(every)
-    left_out = [
-        f"{counted(number, 'run')} {why}"
-        for number, why in (
-            (
-                num_repeating,
-                f"with the weights of another, which {'is' if num_repeating == 1 else 'are'} no further evidence",
-            ),
-            (num_once, "of a single evaluation, before which no epoch could have been better"),
-        )
-        if number
-    ]
+    for first, *_ in alike:
+        by_schedule.setdefault(_schedule_of(first.run), []).append(first)
+    leading, *others = sorted(by_schedule.items(), key=lambda item: -max(its.evaluations for its in item[1]))
     return Answer(
-        summary=Statement(
-            _sum_of_added(every) + (f" Left out: {'; '.join(left_out)}." if left_out else ""),
-            _runs_of(every),
-        ),
+        summary=_of_schedule(*leading),
         details=[
-            Statement(f"Where the learning rate {schedule}: {_sum_of_added(added)}", _runs_of(added))
-            for schedule, added in by_schedule.items()
+            *(_of_schedule(*other) for other in others),
+            *_left_out(evidence, [its.run for _, *repeating in alike for its in repeating]),
         ],
         tables=section.tables,
         chart=next(iter(section.charts), None),
@@ -104,6 +87,28 @@ def _bits_of_run(added: _Added) -> Hashable | None:
 
 def _runs_of(added: Iterable[_Added]) -> tuple[str, ...]:
     return names_of("runs", (its.run for its in added))
+
+
+def _of_schedule(schedule: str, added: Sequence[_Added]) -> Statement:
+    return Statement(f"Where the learning rate {schedule}: {_sum_of_added(added)}", _runs_of(added))
+
+
+def _left_out(evidence: Evidence, repeating: Sequence[_Row]) -> list[Statement]:
+    runs = [run for group in evidence.groups for run in group.runs]
+    often = {
+        run["run_id"] for group in evidence.groups for run in evaluated_often(group, evidence.epochs).runs
+    }
+    once = [run for run in runs if run["run_id"] not in often]
+    further = f"{one_or_several(repeating, 'is', 'are')} no further evidence"
+    told = [
+        f"{counted(len(its), 'run')} {why}"
+        for its, why in (
+            (repeating, f"with the weights of another, which {further}"),
+            (once, "of a single evaluation, before which no epoch could have been better"),
+        )
+        if its
+    ]
+    return [Statement(f"Left out: {'; '.join(told)}.", names_of("runs", [*repeating, *once]))] if told else []
 
 
 def _schedule_of(run: _Row) -> str:

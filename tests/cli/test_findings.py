@@ -12,7 +12,7 @@ import pytest
 
 from harness import console
 from harness.console import stdout
-from harness.findings import QUESTIONS, Answer
+from harness.findings import QUESTIONS, Finding, find
 from harness.records import Store
 from harness.report import gather
 
@@ -27,12 +27,12 @@ NO_RUNS = "no runs in {0}; make some with: harness reproduce quick --results {0}
 
 
 @pytest.fixture
-def answered(record: Record, of_paper: MakeRuns, results: Path) -> dict[str, Answer]:
+def answered(record: Record, of_paper: MakeRuns, results: Path) -> dict[str, Finding]:
     """What a small store answers, by key, in order."""
     record(of_paper(*NEAR), [IMAGES] * len(NEAR))
     evidence = gather(Store(results))
-    answers = {key: question.answer(evidence) for key, question in QUESTIONS.items()}
-    found = {key: answer for key, answer in answers.items() if answer is not None}
+    findings = {key: find(question, evidence) for key, question in QUESTIONS.items()}
+    found = {key: finding for key, finding in findings.items() if finding is not None}
     assert {"verdicts", "paper", "seeds"} < found.keys()
     assert 3 < len(found) < len(QUESTIONS)
     return found
@@ -66,15 +66,15 @@ def shown(page: str) -> str:
 
 
 def test_what_is_recorded_is_printed_as_markdown_and_what_is_not_is_listed(
-    harness: Harness, results: Path, answered: dict[str, Answer]
+    harness: Harness, results: Path, answered: dict[str, Finding]
 ) -> None:
     code, out, err = harness("findings", "--results", results)
     assert (code, err) == (0, "")
     assert out.startswith("# Findings\n\nWritten by `harness findings`: ")
     assert headings(out) == [*texts(*answered), "Not answered yet"]
-    for answer in answered.values():
-        assert f"**{answer.summary.text}**" in shown(out)
-        assert all(f"- {detail.text}\n" in shown(out) for detail in answer.details)
+    for finding in answered.values():
+        assert f"**{finding.answer.summary.text}**" in shown(out)
+        assert all(f"- {detail.text}\n" in shown(out) for detail in finding.answer.details)
     listed = re.findall(r"^- (.*\?) By `(.*)`\.$", out.partition("## Not answered yet")[2], re.MULTILINE)
     missing = [QUESTIONS[key] for key in QUESTIONS if key not in answered]
     assert listed == [(its.text, "`, `".join(its.commands)) for its in missing]
@@ -82,7 +82,7 @@ def test_what_is_recorded_is_printed_as_markdown_and_what_is_not_is_listed(
 
 
 def test_findings_are_of_the_results_beside_unless_told(
-    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: dict[str, Answer]
+    harness: Harness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answered: dict[str, Finding]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert harness("findings", "verdicts")[1] == harness("findings", "verdicts", "--results", "results")[1]
@@ -90,7 +90,7 @@ def test_findings_are_of_the_results_beside_unless_told(
 
 
 def test_keys_choose_and_keep_their_order(
-    harness: Harness, results: Path, answered: dict[str, Answer]
+    harness: Harness, results: Path, answered: dict[str, Finding]
 ) -> None:
     keys = ["seeds", "memory", "verdicts", "seeds", "depth", "paper"]
     code, out, err = harness("findings", *keys, "--results", results)
@@ -121,13 +121,13 @@ def test_a_key_that_does_not_exist_is_exit_code_2_with_the_nearest(
 
 
 def test_in_brief_the_summaries_alone_are_printed(
-    harness: Harness, results: Path, answered: dict[str, Answer]
+    harness: Harness, results: Path, answered: dict[str, Finding]
 ) -> None:
     code, out, err = harness("findings", "seeds", "memory", "paper", "--brief", "--results", results)
     assert code == 0
     assert re.findall(r"^\*\*(.*)\*\* ", out, re.MULTILINE) == texts("seeds", "paper")
-    assert answered["seeds"].summary.text in shown(out)
-    assert not [detail for detail in answered["seeds"].details if detail.text in shown(out)]
+    assert answered["seeds"].answer.summary.text in shown(out)
+    assert not [detail for detail in answered["seeds"].answer.details if detail.text in shown(out)]
     assert "#" not in out
     assert "Worked out by `harness findings seeds`." in out
     [line] = err.splitlines()
@@ -137,7 +137,7 @@ def test_in_brief_the_summaries_alone_are_printed(
 def test_on_a_terminal_without_options_it_is_brief_and_says_how_to_get_all(
     harness: Harness,
     results: Path,
-    answered: dict[str, Answer],
+    answered: dict[str, Finding],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
@@ -158,7 +158,7 @@ def test_on_a_terminal_without_options_it_is_brief_and_says_how_to_get_all(
 
 
 def test_output_is_written_and_said(
-    harness: Harness, results: Path, tmp_path: Path, answered: dict[str, Answer]
+    harness: Harness, results: Path, tmp_path: Path, answered: dict[str, Finding]
 ) -> None:
     _, printed, _ = harness("findings", "--results", results)
     for name, options in (("new folder/a.md", ("--output",)), ("b.txt", ("-o",))):
@@ -195,7 +195,7 @@ def test_pictures_are_drawn_and_linked_from_the_folder_of_the_output(
     results: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    answered: dict[str, Answer],
+    answered: dict[str, Finding],
     drawings: list[go.Figure],
     page: str,
     folder: str,
@@ -205,7 +205,7 @@ def test_pictures_are_drawn_and_linked_from_the_folder_of_the_output(
     command = ("findings", "--results", results, "--pictures", "pictures", "--output", page, *options)
     code, out, err = harness(*command)
     assert (code, out) == (0, f"Findings: {page}\n")
-    with_charts = [key for key, answer in answered.items() if answer.chart is not None]
+    with_charts = [key for key, finding in answered.items() if finding.answer.chart is not None]
     files = [f"{key}{suffix}.svg" for key in with_charts for suffix in ("", "-dark")]
     assert len(drawings) == len(files) > 3
     assert [line for line in err.splitlines() if line.startswith("drawn: ")] == [
@@ -223,7 +223,7 @@ def test_pictures_are_linked_from_here_without_an_output(
     results: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    answered: dict[str, Answer],
+    answered: dict[str, Finding],
     drawings: list[go.Figure],
 ) -> None:
     (tmp_path / "here").mkdir()
@@ -239,7 +239,7 @@ def test_pictures_that_cannot_be_drawn_are_exit_code_1_with_the_remedy(
     results: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    answered: dict[str, Answer],
+    answered: dict[str, Finding],
 ) -> None:
     def to_image(*_: object, **__: object) -> bytes:
         raise ValueError("no browser")
@@ -254,20 +254,21 @@ def test_pictures_that_cannot_be_drawn_are_exit_code_1_with_the_remedy(
     assert not page.exists()
 
 
-def test_json_is_one_versioned_object(harness: Harness, results: Path, answered: dict[str, Answer]) -> None:
+def test_json_is_one_versioned_object(harness: Harness, results: Path, answered: dict[str, Finding]) -> None:
     code, out, err = harness("findings", "--json", "--results", results)
     assert (code, err) == (0, "")
     assert json.loads(out)["version"] == 1
     content = content_of(out)
     assert content.keys() == {"findings", "unanswered"}
     assert [its["key"] for its in content["findings"]] == list(answered)
-    for row, (key, answer) in zip(content["findings"], answered.items(), strict=True):
+    for row, (key, finding) in zip(content["findings"], answered.items(), strict=True):
+        statements = finding.answer.statements
         assert row == {
             "key": key,
             "question": QUESTIONS[key].text,
-            "statements": [{"text": its.text, "records": list(its.records)} for its in answer.statements],
-            "caveat": answer.caveat,
-            "commands": list(QUESTIONS[key].commands),
+            "statements": [{"text": its.text, "records": list(its.records)} for its in statements],
+            "caveat": finding.answer.caveat,
+            "commands": finding.commands,
         }
     assert content["unanswered"] == [
         {"key": key, "question": its.text, "commands": list(its.commands)}
@@ -277,7 +278,7 @@ def test_json_is_one_versioned_object(harness: Harness, results: Path, answered:
 
 
 def test_json_is_of_the_keys_in_their_order(
-    harness: Harness, results: Path, answered: dict[str, Answer]
+    harness: Harness, results: Path, answered: dict[str, Finding]
 ) -> None:
     content = content_of(harness("findings", "seeds", "memory", "paper", "--json", "--results", results)[1])
     assert [its["key"] for its in content["findings"]] == ["seeds", "paper"]

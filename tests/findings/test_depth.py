@@ -89,6 +89,17 @@ def test_for_each_depth_the_most_seeds_lead_and_all_are_adjusted(record, make_se
         assert f"(p {shown}, adjusted by Holm for 2 comparisons)" in text
 
 
+def test_several_seeds_that_are_trained_to_the_end_lead_over_more_that_are_not(record, make_seeds, answer):
+    for model, short, whole in (("resnet20", 0.8, 0.9), ("plain20", 0.7, 0.85)):
+        record(make_seeds(short, short, short, model=model))
+        record(make_seeds(whole, model=model, recipe="paper", device_name="Lonely CPU"))
+        record(make_seeds(whole, whole, model=model, recipe="paper"))
+    found = answer("depth")
+    assert found.summary.text.startswith("At 20 layers, resnet20 minus plain20, paired by seed: +5.00")
+    assert "(2 seeds" in found.summary.text
+    assert len(found.details) == 2
+
+
 def layers(*stds):
     return [{"layer": f"bn{number}", "std": std} for number, std in enumerate(stds)]
 

@@ -6,8 +6,9 @@ import pkgutil
 import pytest
 
 from harness import findings
-from harness.findings import QUESTIONS, Answer, Statement
+from harness.findings import QUESTIONS, Answer, Question, Statement, find
 from harness.findings.finding import names_of
+from harness.report import gather
 
 from .answers import check
 
@@ -23,6 +24,26 @@ def test_questions_have_keys_to_type_and_commands_to_run():
         assert question.text.endswith("?")
         assert question.commands
         assert all(command.split()[0] in {"harness", "pytest"} for command in question.commands)
+
+
+def test_commands_are_those_of_the_runs_behind_the_summary(record, store, make_seeds):
+    quick = {"experiment": "quick", "iterations": 782, "precision": "bf16", "cpu_cores": 1}
+    behind = record(make_seeds(0.8, 0.81, **quick))
+    behind += record(make_seeds(0.8, 0.81, **quick, cpu_name="Other CPU"))
+    record(make_seeds(0.7, experiment="compare", recipe="short-own-init"))
+    by_seeds = "harness reproduce quick --models resnet20 --precision bf16"
+    for names, commands in (
+        (names_of("runs", behind), [by_seeds, "harness verify RUN"]),
+        (("verifications/v",), ["harness reproduce smoke", "harness verify RUN"]),
+    ):
+        question = Question(
+            key="so",
+            text="So?",
+            commands=["harness reproduce smoke", "harness verify RUN"],
+            answer=lambda _, names=names: Answer(summary=Statement("So.", names)),
+        )
+        assert find(question, gather(store)).commands == commands
+    assert find(QUESTIONS["same-network"], gather(store)) is None
 
 
 def test_questions_of_every_module_are_asked_and_once():

@@ -1,4 +1,5 @@
 import itertools
+import json
 import re
 import statistics
 
@@ -42,7 +43,7 @@ def test_best_epoch_is_counted_where_it_is_not_the_last(record, make_run, answer
     found = answer("best-epoch")
     # 0.5 +- 12.706 * 0.7071 / sqrt(2)
     assert found.summary.text == (
-        "In 1 of 2 runs with 2 evaluations an earlier epoch was better on the test set than the last; quoting the best adds +0.50 "
+        "Where the learning rate falls linearly to 0: In 1 of 2 runs with 2 evaluations an earlier epoch was better on the test set than the last; quoting the best adds +0.50 "
         "percentage points of test accuracy on average (95 % interval over runs -5.85 .. +6.85, at most +1.00)."
     )
     assert set(found.summary.records) == names(runs)
@@ -51,24 +52,23 @@ def test_best_epoch_is_counted_where_it_is_not_the_last(record, make_run, answer
     assert row[:3] == ("resnet20", "2", "+0.50")
 
 
-def test_best_epochs_are_summed_up_by_schedule(record, make_seeds, answer):
+def test_best_epochs_are_summed_up_by_schedule_the_most_evaluations_first(record, make_seeds, answer):
     linear = record(make_seeds(0.8, 0.81, 0.82, test_accuracy_best=0.83))
     linear += record(make_seeds(0.83, model="plain20"))
-    steps = record(make_seeds(0.9, recipe="paper", test_accuracy_best=0.92))
+    steps = record(make_seeds(0.9, recipe="paper", test_accuracy_best=0.92), errors=(0.5, 0.2, 0.1))
     found = answer("best-epoch")
     gains = [3, 2, 1, 0]
-    assert found.summary.text.startswith("In 4 of 5 runs ")
-    assert "adds +1.60 percentage points" in found.summary.text
-    [of_linear] = [its for its in found.details if "falls linearly to 0: In 3 of 4 runs with 2" in its.text]
-    [of_steps] = [its for its in found.details if "falls in steps: In 1 of 1 run " in its.text]
+    [of_linear] = found.details
+    assert of_linear.text.startswith("Where the learning rate falls linearly to 0: In 3 of 4 runs with 2 ")
+    assert found.summary.text.startswith("Where the learning rate falls in steps: In 1 of 1 run with 3 ")
     low, high = stats.t.interval(0.95, 3, 1.5, stats.sem(gains))
     assert (
         f"+1.50 percentage points of test accuracy on average (95 % interval over runs {low:+.2f} .. {high:+.2f}"
         in (of_linear.text)
     )
-    assert of_steps.text.endswith("+2.00 percentage points of test accuracy on average (at most +2.00).")
+    assert found.summary.text.endswith("+2.00 percentage points of test accuracy on average (at most +2.00).")
     assert set(of_linear.records) == names(linear)
-    assert set(of_steps.records) == names(steps)
+    assert set(found.summary.records) == names(steps)
 
 
 def test_last_epochs_that_are_the_best_add_nothing(record, make_seeds, answer):
@@ -77,7 +77,7 @@ def test_last_epochs_that_are_the_best_add_nothing(record, make_seeds, answer):
     # none of two: with 95 % confidence, less than 1 - sqrt(0.05) of all, by the binomial
     bound = 100 * stats.binomtest(0, 2).proportion_ci(0.90).high
     assert found.summary.text == (
-        "In none of 2 runs with 2 evaluations was an earlier epoch better on the test set than the last: quoting the best added nothing, "
+        "Where the learning rate falls linearly to 0: In none of 2 runs with 2 evaluations was an earlier epoch better on the test set than the last: quoting the best added nothing, "
         f"and the share of such runs in which it would is at most {bound:.1f} % (one-sided 95 % bound)."
     )
     assert found.chart is None
@@ -88,57 +88,64 @@ def test_runs_that_repeat_the_bits_of_another_are_left_out(record, make_seeds, a
     [unknown] = record(make_seeds(0.8, device_name="Other CPU", weights_sha256=None))
     record(make_seeds(0.8, model="plain20", weights_sha256="a"))
     found = answer("best-epoch")
-    assert found.summary.text.startswith("In none of 3 runs ")
-    assert found.summary.text.endswith(
-        " Left out: 1 run with the weights of another, which is no further evidence."
-    )
+    assert ": In none of 3 runs " in found.summary.text
     assert len(found.summary.records) == 3
     assert names([second, unknown]) <= set(found.summary.records)
+    [left_out] = found.details
+    assert left_out.text == "Left out: 1 run with the weights of another, which is no further evidence."
+    assert len(left_out.records) == 1
     record(
         make_seeds(0.81, model="plain56", weights_sha256="a")
         + make_seeds(0.8, model="plain32", weights_sha256="a")
     )
-    assert "Left out: 3 runs with the weights of another, which are" in answer("best-epoch").summary.text
+    [left_out] = answer("best-epoch").details
+    assert "Left out: 3 runs with the weights of another, which are" in left_out.text
 
 
 def test_runs_of_a_single_evaluation_are_left_out(record, make_seeds, make_run, answer):
-    record(make_seeds(0.8, 0.81, weights_sha256=None), errors=(0.2,))
+    once = record(make_seeds(0.8, 0.81, weights_sha256=None), errors=(0.2,))
     assert answer("best-epoch") is None
     runs = record([make_run(model="plain20", weights_sha256=None)], errors=(0.3, 0.2))
     runs += record([make_run(model="plain32", weights_sha256=None)], errors=(0.5, 0.3, 0.2))
     found = answer("best-epoch")
-    assert found.summary.text.startswith("In none of 2 runs with 2 to 3 evaluations ")
-    assert found.summary.text.endswith(
-        " Left out: 2 runs of a single evaluation, before which no epoch could have been better."
+    assert ": In none of 2 runs with 2 to 3 evaluations " in found.summary.text
+    [left_out] = found.details
+    assert left_out.text == (
+        "Left out: 2 runs of a single evaluation, before which no epoch could have been better."
     )
+    assert set(left_out.records) == names(once)
     assert set(found.summary.records) == names(runs)
 
 
 def test_published_best_epochs_are_recomputed(published, frame_of, seeds_of_published):
     times = frame_of("epochs").groupby("run_id").size()
     every = seeds_of_published[seeds_of_published.test_accuracy_best.notna()]
-    often = every[every.run_id.map(times) > 1]
+    every = every.assign(
+        evaluations=every.run_id.map(times),
+        added=every.test_accuracy_best - every.test_accuracy,
+        schedule=every.spec.map(lambda spec: json.loads(spec)["recipe"]["schedule"]["kind"]),
+    )
+    often = every[every.evaluations > 1]
     runs = often.drop_duplicates("weights_sha256")
-    added = runs.test_accuracy_best - runs.test_accuracy
     found = QUESTIONS["best-epoch"].answer(published)
-    earlier = int((added > 0).sum())
-    text = found.summary.text
-    evaluations = runs.run_id.map(times)
-    assert text.startswith(
-        f"In {earlier or 'none'} of {len(added)} runs with {evaluations.min()} to {evaluations.max()} evaluations "
-    )
-    shown = (
-        frame_of("runs")
-        .set_index("run_id")
-        .weights_sha256[[name.removeprefix("runs/") for name in found.summary.records]]
-    )
-    assert sorted(shown) == sorted(runs.weights_sha256)
-    assert f"{len(often) - len(runs)} runs with the weights of another" in text
-    assert f"{len(every) - len(often)} runs of a single evaluation" in text
-    if not earlier:
-        assert f"at most {100 * (1 - 0.05 ** (1 / len(runs))):.1f} %" in text
-    if earlier:
-        assert stated(r"adds (\S+) percentage points", found.summary.text) == near(100 * added.mean())
+    by_schedule = [found.summary, *found.details[:-1]]
+    assert len(by_schedule) == runs.schedule.nunique()
+    for schedule, its in runs.groupby("schedule"):
+        words = {"steps": "falls in steps", "linear": "falls linearly to 0"}[schedule]
+        [told] = [its for its in by_schedule if its.text.startswith(f"Where the learning rate {words}: ")]
+        earlier = int((its.added > 0).sum())
+        assert f"In {earlier or 'none'} of {len(its)} runs with {its.evaluations.min()} " in told.text
+        assert (told is found.summary) == (its.evaluations.max() == runs.evaluations.max())
+        digests = frame_of("runs").set_index("run_id").weights_sha256
+        shown = digests[[name.removeprefix("runs/") for name in told.records]]
+        assert sorted(shown) == sorted(its.weights_sha256)
+        if earlier:
+            assert stated(r"adds (\S+) percentage points", told.text) == near(100 * its.added.mean())
+        else:
+            assert f"at most {100 * (1 - 0.05 ** (1 / len(its))):.1f} %" in told.text
+    left_out = found.details[-1].text
+    assert f"{len(often) - len(runs)} runs with the weights of another" in left_out
+    assert f"{len(every) - len(often)} runs of a single evaluation" in left_out
 
 
 # -- precision -----------------------------------------------------------------------------------------------
