@@ -30,6 +30,7 @@ __all__ = [
     "Defaults",
     "Machine",
     "batches_of_runs",
+    "batches_of_verifications",
     "is_of_today",
     "machine_of",
     "take_inventory",
@@ -143,7 +144,7 @@ def take_inventory(
         "profiles": functools.partial(
             _profiles, defaults=defaults, operators=given.get("operators", frozenset())
         ),
-        "verifications": _verifications,
+        "verifications": batches_of_verifications,
     }
     return [
         batch
@@ -285,8 +286,12 @@ def _profile(rows: Sequence[_Row], defaults: Defaults) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _verifications(rows: Sequence[_Row]) -> Iterable[Batch]:
-    """By call: one begins with the repetition as recorded, and goes on with knobs."""
+def batches_of_verifications(rows: Iterable[_Row]) -> Iterable[Batch]:
+    """Every verification once, by call: one begins with the repetition as recorded, and goes on with knobs.
+
+    Args:
+        rows: of kind ``verifications``.
+    """
     calls: list[list[_Row]] = []
     open_calls: dict[tuple[str, Machine], list[_Row]] = {}
     for row in sorted(rows, key=lambda row: (row["verified_at"], row["verification_id"])):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Final
 
-from harness.analysis.inventory import batches_of_runs
+from harness.analysis.inventory import Batch, batches_of_runs, batches_of_verifications
 from harness.charts import Chart
 from harness.records import KINDS
 from harness.report import Evidence
@@ -15,8 +17,7 @@ from harness.report.inventory import command_of
 
 __all__ = ["Answer", "Finding", "Question", "Statement", "find", "names_of"]
 
-_TRAINS: Final = ("harness reproduce ", "harness run ")
-"""How a command begins that makes runs."""
+_Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,32 @@ class Finding:
 
     question: Question
     answer: Answer
-    trained_by: Sequence[str] = ()
-    """Commands that made the runs behind the summary, if there are any."""
+    made_by: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Kind of record -> commands that made those behind the summary, of kinds that tell."""
 
     @property
     def commands(self) -> list[str]:
-        """That made what is behind the summary: where runs are, those that made these."""
-        if not self.trained_by:
-            return list(self.question.commands)
-        others = (command for command in self.question.commands if not command.startswith(_TRAINS))
-        return [*self.trained_by, *others]
+        """That made what is behind the summary; where its records do not tell, such as make records like them."""
+        told = tuple(start for kind in self.made_by for start in _MAKERS[kind].begin)
+        others = (command for command in self.question.commands if not command.startswith(told))
+        return [*itertools.chain.from_iterable(self.made_by.values()), *others]
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """How records of a kind are made."""
+
+    rows: Callable[[Evidence], Sequence[_Row]]
+    batches: Callable[[Iterable[_Row]], Iterable[Batch]]
+    """By command."""
+    begin: Sequence[str]
+    """How such commands begin."""
+
+
+_MAKERS: Final = {
+    "runs": _Maker(attrgetter("runs"), batches_of_runs, ("harness reproduce ", "harness run ")),
+    "verifications": _Maker(attrgetter("verifications"), batches_of_verifications, ("harness verify ",)),
+}
 
 
 def find(question: Question, evidence: Evidence) -> Finding | None:
@@ -81,12 +98,15 @@ def find(question: Question, evidence: Evidence) -> Finding | None:
     answer = question.answer(evidence)
     if answer is None:
         return None
-    behind = {name.removeprefix("runs/") for name in answer.summary.records if name.startswith("runs/")}
-    batches = batches_of_runs(run for run in evidence.runs if run["run_id"] in behind)
-    return Finding(question, answer, list(dict.fromkeys(map(command_of, batches))))
+    named, made_by = set(answer.summary.records), {}
+    for kind, maker in _MAKERS.items():
+        behind = [row for row in maker.rows(evidence) if named.intersection(names_of(kind, [row]))]
+        if commands := dict.fromkeys(map(command_of, maker.batches(behind))):
+            made_by[kind] = list(commands)
+    return Finding(question, answer, made_by)
 
 
-def names_of(kind: str, rows: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+def names_of(kind: str, rows: Iterable[_Row]) -> tuple[str, ...]:
     """Names of the records that rows come from, each once: ``runs/resnet20-short-s0-...``.
 
     Args:

@@ -26,23 +26,52 @@ def test_questions_have_keys_to_type_and_commands_to_run():
         assert all(command.split()[0] in {"harness", "pytest"} for command in question.commands)
 
 
-def test_commands_are_those_of_the_runs_behind_the_summary(record, store, make_seeds):
+@pytest.fixture
+def commands_of(store):
+    """A function from the names of records to the commands of a finding that they are behind."""
+
+    def ask(names):
+        question = Question(
+            key="so",
+            text="So?",
+            commands=["harness reproduce smoke", "harness verify RUN", "harness verdicts"],
+            answer=lambda _: Answer(summary=Statement("So.", tuple(names))),
+        )
+        return find(question, gather(store)).commands
+
+    return ask
+
+
+def test_commands_are_those_of_the_runs_behind_the_summary(record, make_seeds, commands_of):
     quick = {"experiment": "quick", "iterations": 782, "precision": "bf16", "cpu_cores": 1}
     behind = record(make_seeds(0.8, 0.81, **quick))
     behind += record(make_seeds(0.8, 0.81, **quick, cpu_name="Other CPU"))
     record(make_seeds(0.7, experiment="compare", recipe="short-own-init"))
-    by_seeds = "harness reproduce quick --models resnet20 --precision bf16"
-    for names, commands in (
-        (names_of("runs", behind), [by_seeds, "harness verify RUN"]),
-        (("verifications/v",), ["harness reproduce smoke", "harness verify RUN"]),
-    ):
-        question = Question(
-            key="so",
-            text="So?",
-            commands=["harness reproduce smoke", "harness verify RUN"],
-            answer=lambda _, names=names: Answer(summary=Statement("So.", names)),
-        )
-        assert find(question, gather(store)).commands == commands
+    assert commands_of(names_of("runs", behind)) == [
+        "harness reproduce quick --models resnet20 --precision bf16",
+        "harness verify RUN",
+        "harness verdicts",
+    ]
+
+
+def test_commands_are_those_of_the_verifications_behind_the_summary(store, fill, commands_of):
+    turned = {"knob": "threads", "knob_then": "1", "knob_now": "2"}
+    for name, knob in (("v1", {}), ("v2", turned)):
+        row = fill("verifications", verification_id=name, run_id="r", num_epochs=1, complete=False)
+        store.write("verifications", row | knob)
+    assert commands_of(["verifications/v2"]) == [
+        "harness verify r --turn threads=2",
+        "harness reproduce smoke",
+        "harness verdicts",
+    ]
+
+
+def test_commands_of_what_does_not_tell_are_those_of_the_question(commands_of):
+    told = ["harness reproduce smoke", "harness verify RUN", "harness verdicts"]
+    assert commands_of(["benchmarks/b"]) == told
+
+
+def test_what_is_not_recorded_is_not_found(store):
     assert find(QUESTIONS["same-network"], gather(store)) is None
 
 
