@@ -272,7 +272,7 @@ def test_published_weights_are_counted_as_anybody_can(published, frame_of, seeds
     text = QUESTIONS["implementations"].answer(published).summary.text
     equal = (both.weights_sha256_x == both.weights_sha256_y).sum()
     assert f"{equal} of {len(both)} run" in text
-    for model in set(theirs.model):
+    for model in set(both.model_x):
         assert model in text
 
 
