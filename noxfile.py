@@ -16,7 +16,7 @@ nox.options.sessions = ["lint", "types", "tests"]
 LOCK = "requirements.lock"
 SECONDS_TO_WRITE_CHECKPOINTS = 60
 SECONDS_OF_A_TEST = 600
-"""What takes longer than this hangs, and says where it does; the slowest takes half a minute."""
+"""What takes longer than this hangs, and says where it does; the slowest takes one minute."""
 GENERATED = (
     "README.md",
     "results/README.md",
